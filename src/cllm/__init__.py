@@ -1,0 +1,3 @@
+"""CLLM: a language model of your own code, trained on your own machine."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,78 @@
+"""The shape of a model. No torch: whatever reads a `.cllm` header needs only this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cllm.errors import InvalidSettings
+
+HEAD_WIDTH = 64
+SIZES: dict[str, tuple[int, int]] = {  # name -> (layers, width)
+    "nano": (2, 64),
+    "micro": (3, 128),
+    "mini": (4, 192),
+    "small": (6, 256),
+    "base": (8, 384),
+    "large": (10, 512),
+}
+
+
+class ModelConfig(BaseModel):
+    """A decoder in the layout of Qwen3 (RMSNorm, RoPE, grouped-query attention with QK-norm, SwiGLU, tied embeddings).
+
+    Counts are in tokens, layers, heads and features.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: int = Field(ge=2, le=65_536)
+    context: int = Field(ge=1, le=8192)  # longest window it was trained on
+    layers: int = Field(ge=1, le=256)
+    width: int = Field(ge=8, le=16_384)
+    heads: int = Field(ge=1, le=1024)
+    kv_heads: int = Field(ge=1, le=1024)
+    head_width: int = Field(ge=2, le=1024)
+    ffn_width: int = Field(ge=8, le=65_536)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    norm_eps: float = Field(default=1e-6, gt=0)
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly")
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights; the embedding counts once, being tied."""
+        attention = self.width * self.head_width * 2 * (self.heads + self.kv_heads)
+        layer = attention + 3 * self.width * self.ffn_width + 2 * self.width + 2 * self.head_width
+        return self.vocabulary * self.width + self.layers * layer + self.width
+
+    def flops_per_token(self, context: int) -> float:
+        """Floating point operations of forward and backward for one token (Kaplan et al. 2020, with causal attention)."""
+        attention = 6 * self.layers * self.heads * self.head_width * context
+        return 6.0 * self.parameters + attention
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """(layers, width) of a size name or of LAYERSxWIDTH; raises `InvalidSettings`."""
+    if size in SIZES:
+        return SIZES[size]
+    layers, _, width = size.partition("x")
+    if layers.isdecimal() and width.isdecimal() and 1 <= int(layers) <= 256 and int(width) % 32 == 0 and 32 <= int(width) <= 16_384:
+        return int(layers), int(width)
+    raise InvalidSettings(
+        f"size = {size!r}: choose auto, {', '.join(SIZES)}, or LAYERSxWIDTH with a width that is a multiple of 32, such as 6x256"
+    )
+
+
+def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
+    """The model of `size`: heads of 64 features, half as many key-value heads, a feed-forward three times as wide."""
+    layers, width = parse_size(size)
+    head_width = HEAD_WIDTH if width >= 2 * HEAD_WIDTH and width % HEAD_WIDTH == 0 else 32
+    heads = width // head_width
+    return ModelConfig(
+        vocabulary=vocabulary, context=context, layers=layers, width=width, heads=heads,
+        kv_heads=heads // 2 if heads % 2 == 0 else heads, head_width=head_width, ffn_width=3 * width,
+    )

@@ -1,0 +1,199 @@
+"""The decoder: a Qwen3-layout transformer that computes logits and losses, and nothing else.
+
+Shapes are in the names: B windows, T tokens, D width, H heads, K key-value heads, W head width, F feed-forward
+width, V vocabulary, S tokens in the cache. Weights are kept in fp32 and cast to the dtype of the activations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cllm.model.config import ModelConfig
+
+
+class Linear(nn.Module):
+    """y = x Wᵀ without a bias, in the dtype of x."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class RMSNorm(nn.Module):
+    """Root mean square normalisation over the last dimension (Zhang & Sennrich 2019)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+def rotate(x_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
+    """Rotary position embedding (Su et al. 2021) in the half-split order of Llama and Qwen; cos and sin are (T, W/2)."""
+    a, b = x_BTHW.chunk(2, dim=-1)
+    cos, sin = cos_TW[:, None, :], sin_TW[:, None, :]
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+@dataclass
+class KVCache:
+    """Keys and values of the tokens seen so far, for every layer: (L, B, K, S, W), of which `length` are filled."""
+
+    keys: Tensor
+    values: Tensor
+    length: int = 0
+
+    @staticmethod
+    def empty(config: ModelConfig, windows: int, capacity: int, dtype: torch.dtype) -> KVCache:
+        shape = (config.layers, windows, config.kv_heads, capacity, config.head_width)
+        return KVCache(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype))
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[3]
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention with normalised queries and keys."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
+        self.q_proj = Linear(config.width, config.heads * config.head_width)
+        self.k_proj = Linear(config.width, config.kv_heads * config.head_width)
+        self.v_proj = Linear(config.width, config.kv_heads * config.head_width)
+        self.o_proj = Linear(config.heads * config.head_width, config.width)
+        self.q_norm = RMSNorm(config.head_width, config.norm_eps)
+        self.k_norm = RMSNorm(config.head_width, config.norm_eps)
+
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None) -> Tensor:
+        B, T, _ = x_BTD.shape
+        q = self.q_norm(self.q_proj(x_BTD).view(B, T, self.heads, self.head_width))
+        k = self.k_norm(self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_width))
+        v = self.v_proj(x_BTD).view(B, T, self.kv_heads, self.head_width).transpose(1, 2)
+        q, k = rotate(q, cos, sin).transpose(1, 2), rotate(k, cos, sin).transpose(1, 2)
+        if cache is not None:
+            keys, values, start = cache
+            keys[:, :, start : start + T], values[:, :, start : start + T] = k, v
+            k, v = keys[:, :, : start + T], values[:, :, : start + T]
+        group = self.heads // self.kv_heads
+        if group > 1:
+            k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        # Plain softmax attention: on CPUs, for windows of some hundred tokens, it beats the flash kernel (docs/speed.md).
+        scores_BHTS = (q @ k.transpose(-1, -2)).float() * self.head_width**-0.5 + mask
+        y = scores_BHTS.softmax(dim=-1).to(v.dtype) @ v
+        return self.o_proj(y.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = Linear(config.width, config.ffn_width)
+        self.up_proj = Linear(config.width, config.ffn_width)
+        self.down_proj = Linear(config.ffn_width, config.width)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+        return out
+
+
+class Block(nn.Module):
+    """One pre-norm layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None) -> Tensor:
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache)
+        out: Tensor = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+        return out
+
+
+def document_mask(starts_BT: Tensor) -> Tensor:
+    """Additive mask (B, 1, T, T): a token sees itself and what is before it in its own document.
+
+    `starts_BT` is True where a document begins.
+    """
+    document = starts_BT.cumsum(dim=1)
+    T = starts_BT.shape[1]
+    causal = torch.ones(T, T, dtype=torch.bool, device=starts_BT.device).tril()
+    visible = (document[:, :, None] == document[:, None, :]) & causal
+    return torch.zeros(visible.shape, device=starts_BT.device).masked_fill(~visible, -math.inf)[:, None]
+
+
+class Transformer(nn.Module):
+    """Token ids to logits. Parameter names are those of transformers' Qwen3, below `model.`."""
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        self.dtype = dtype  # of the activations
+        self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+        self._angles: tuple[Tensor, Tensor] = self._rotations(config.context)
+
+    def _rotations(self, length: int) -> tuple[Tensor, Tensor]:
+        half = torch.arange(0, self.config.head_width, 2, dtype=torch.float64)
+        angles = torch.outer(torch.arange(length, dtype=torch.float64), self.config.rope_theta ** (-half / self.config.head_width))
+        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Weights drawn from `seed` alone; the projections that write to the residual stream begin at zero (GPT-2, Fixup)."""
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                parameter.fill_(1.0)
+            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+                parameter.zero_()
+            else:
+                std = 0.02 if name.startswith("embed") else 0.5 / math.sqrt(parameter.shape[1])
+                parameter.normal_(0.0, std, generator=generator)
+
+    def hidden(self, ids_BT: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """Activations (B, T, D) after the last norm. With `cache`, the tokens follow what is in it, and are added to it.
+
+        Positions beyond the trained context are rotated further, not refused; callers that care keep within it.
+        """
+        T = ids_BT.shape[1]
+        start = cache.length if cache is not None else 0
+        if start + T > self._angles[0].shape[0]:
+            self._angles = self._rotations(2 * (start + T))
+        cos, sin = self._angles[0][start : start + T], self._angles[1][start : start + T]
+        if mask is None:
+            mask = torch.full((T, start + T), -math.inf, device=ids_BT.device).triu(start + 1)
+        x = self.embed_tokens(ids_BT).to(self.dtype)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, cos, sin, mask, None if cache is None else (cache.keys[i], cache.values[i], start))
+        if cache is not None:
+            cache.length += T
+        out: Tensor = self.norm(x)
+        return out
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """fp32 scores (..., V) of the next token, through the tied embedding."""
+        return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
+
+    def forward(self, ids_BT: Tensor, targets_BT: Tensor, starts_BT: Tensor) -> Tensor:
+        """Sum of the losses in nats over all targets that are not negative; a scalar in fp32."""
+        hidden = self.hidden(ids_BT, document_mask(starts_BT))
+        logits = self.logits(hidden).flatten(0, 1)
+        return F.cross_entropy(logits, targets_BT.flatten(), ignore_index=-1, reduction="sum")
