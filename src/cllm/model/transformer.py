@@ -39,6 +39,14 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
+def rotations(config: ModelConfig, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (length, W/2) of the rotary angles, computed in fp64 on the CPU."""
+    half = torch.arange(0, config.head_width, 2, dtype=torch.float64, device="cpu")
+    positions = torch.arange(length, dtype=torch.float64, device="cpu")
+    angles = torch.outer(positions, config.rope_theta ** (-half / config.head_width))
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
 def rotate(x_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
     """Rotary position embedding (Su et al. 2021) in the half-split order of Llama and Qwen; cos and sin are (T, W/2)."""
     a, b = x_BTHW.chunk(2, dim=-1)
@@ -148,12 +156,7 @@ class Transformer(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
-        self._angles: tuple[Tensor, Tensor] = self._rotations(config.context)
-
-    def _rotations(self, length: int) -> tuple[Tensor, Tensor]:
-        half = torch.arange(0, self.config.head_width, 2, dtype=torch.float64)
-        angles = torch.outer(torch.arange(length, dtype=torch.float64), self.config.rope_theta ** (-half / self.config.head_width))
-        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        self._angles: tuple[Tensor, Tensor] = rotations(config, config.context, dtype)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -176,7 +179,7 @@ class Transformer(nn.Module):
         T = ids_BT.shape[1]
         start = cache.length if cache is not None else 0
         if start + T > self._angles[0].shape[0]:
-            self._angles = self._rotations(2 * (start + T))
+            self._angles = rotations(self.config, 2 * (start + T), self.dtype)
         cos, sin = self._angles[0][start : start + T], self._angles[1][start : start + T]
         if mask is None:
             mask = torch.full((T, start + T), -math.inf, device=ids_BT.device).triu(start + 1)
