@@ -162,6 +162,8 @@ class WindowOrder:
         if plan.size < self._context:
             inputs[:, plan.size :] = self._end_of_text
             targets[:, plan.size :] = NO_TARGET
+            starts[:, plan.size :] = False
+            starts[:, plan.size] = True
         return Batch(inputs, targets, starts)
 
 
