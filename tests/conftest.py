@@ -83,7 +83,7 @@ def run_cllm(workspace: Path) -> RunCllm:
 
 @pytest.fixture
 def start_cllm(workspace: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command line and returns its Popen, for tests that send signals; it is killed at the end if it runs."""
+    """Starts the command line and returns its Popen, for tests that send signals; in the end it is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*args: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:

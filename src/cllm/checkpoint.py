@@ -25,12 +25,12 @@ WEIGHTS, TOKENIZER, OPTIMIZER = "weights", "tokenizer", "optimizer"
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """A digest of names, types, shapes and values, in the order of the names; the same weights give the same digest anywhere."""
+    """A digest of names, types, shapes and values, in the order of the names: the same on every machine."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().contiguous().cpu()
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.view(torch.uint8).numpy() if tensor.ndim else struct.pack("<d", tensor.item()))
+        digest.update(tensor.view(torch.uint8).numpy().data if tensor.ndim else struct.pack("<d", tensor.item()))
     return digest.hexdigest()
 
 
@@ -38,7 +38,13 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
 
 
-def write(path: Path, header: Header, weights: Mapping[str, Tensor], tokenizer_json: str, optimizer: Mapping[str, Tensor] | None = None) -> None:
+def write(
+    path: Path,
+    header: Header,
+    weights: Mapping[str, Tensor],
+    tokenizer_json: str,
+    optimizer: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a model, or with `optimizer` a checkpoint that a training can go on from. Raises `StorageFull`."""
     sections = {WEIGHTS: save(_plain(weights)), TOKENIZER: tokenizer_json.encode()}
     if optimizer is not None:
@@ -69,7 +75,9 @@ def load_weights(model: Transformer, weights: Mapping[str, Tensor], path: Path) 
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise InvalidCheckpoint(f"{path}: its weights do not fit its own model configuration; use another checkpoint") from error
+        raise InvalidCheckpoint(
+            f"{path}: its weights do not fit its own model configuration; use another checkpoint"
+        ) from error
 
 
 def load_model(path: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
@@ -80,7 +88,9 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
         config = ModelConfig(**header.model)
         tokenizer = Tokenizer.from_json(sections[TOKENIZER].decode())
     except (ValidationError, ValueError, TypeError) as error:
-        raise InvalidCheckpoint(f"{path}: its model configuration or tokenizer is not valid; use another checkpoint") from error
+        raise InvalidCheckpoint(
+            f"{path}: its model configuration or tokenizer is not valid; use another checkpoint"
+        ) from error
     weights = tensors_of(path, WEIGHTS, sections[WEIGHTS])
     with torch.device("meta"):
         model = Transformer(config, dtype)

@@ -5,7 +5,7 @@
     12  4   length of the header in bytes, little endian, at most 16 MiB
     16  32  SHA-256 of the header
     48      header: JSON, UTF-8
-            sections, each at a multiple of 64 bytes, in the order of the header; zero bytes between; nothing after the last
+            sections, each at a multiple of 64 bytes, in the order of the header; zero bytes between, nothing after
 
 No compression, no pickle, no torch: the tensors are safetensors blobs that `cllm.checkpoint` makes.
 """
@@ -75,7 +75,7 @@ def _aligned(offset: int) -> int:
 
 
 def _encode(header: Header, sections: Mapping[str, bytes]) -> tuple[bytes, list[Section]]:
-    """Header bytes and placed sections. Offsets depend on the header's length and it on them: iterate to the fixed point."""
+    """Header bytes and placed sections. Offsets depend on the header's length, and it on them: a fixed point."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sections.items()}
     length = 0
     while True:
@@ -85,7 +85,9 @@ def _encode(header: Header, sections: Mapping[str, bytes]) -> tuple[bytes, list[
             offset = _aligned(offset)
             placed.append(Section(name=name, offset=offset, length=len(data), sha256=digests[name]))
             offset += len(data)
-        encoded = json.dumps(header.model_copy(update={"sections": tuple(placed)}).model_dump(), allow_nan=False).encode()
+        encoded = json.dumps(
+            header.model_copy(update={"sections": tuple(placed)}).model_dump(), allow_nan=False
+        ).encode()
         encoded += b" " * max(0, length - len(encoded))
         if len(encoded) == length:
             return encoded, placed
@@ -169,7 +171,10 @@ def read(path: Path, names: Iterable[str] | None = None) -> tuple[Header, dict[s
             stream.seek(section.offset)
             data = stream.read(section.length)
             if hashlib.sha256(data).hexdigest() != section.sha256:
-                raise _invalid(path, f"section {section.name!r} does not match its digest: the file is corrupt; use another checkpoint")
+                raise _invalid(
+                    path,
+                    f"section {section.name!r} does not match its digest: the file is corrupt; use another checkpoint",
+                )
             found[section.name] = data
     if wanted is not None and (missing := wanted - found.keys()):
         raise _invalid(path, f"it has no {', '.join(sorted(missing))}: it is a {header.kind}, not what is needed here")

@@ -51,4 +51,4 @@ def state_of(run: RunDirectory) -> State:
         return "running"
     record = read_exit(run)
     state = record.get("state") if record else None
-    return state if state in ("done", "stopped", "failed") else "interrupted"  # type: ignore[return-value]
+    return state if state in ("done", "stopped", "failed") else "interrupted"

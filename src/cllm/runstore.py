@@ -36,7 +36,9 @@ class Event:
 
     def as_json(self) -> str:
         """One line: the event's kind and time beside its data."""
-        return json.dumps({"event": self.kind, "seq": self.seq, "time": round(self.time, 3), **self.data}, ensure_ascii=False)
+        return json.dumps(
+            {"event": self.kind, "seq": self.seq, "time": round(self.time, 3), **self.data}, ensure_ascii=False
+        )
 
 
 class RunStore:
@@ -44,7 +46,9 @@ class RunStore:
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
         if readonly:
-            self._db = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None)
+            self._db = sqlite3.connect(
+                f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None
+            )
         else:
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -57,7 +61,9 @@ class RunStore:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False)
         with full_disk_is_an_error_of_ours(self._path):
             try:
-                cursor = self._db.execute("INSERT INTO events (time, kind, data) VALUES (?, ?, ?)", (time.time(), kind, text))
+                cursor = self._db.execute(
+                    "INSERT INTO events (time, kind, data) VALUES (?, ?, ?)", (time.time(), kind, text)
+                )
             except sqlite3.OperationalError as error:
                 if "full" in str(error):
                     raise OSError(28, str(error)) from error
@@ -67,7 +73,7 @@ class RunStore:
     def events(self, after: int = 0, kinds: tuple[str, ...] = ()) -> Iterator[Event]:
         """Events with a number above `after`, oldest first, of `kinds` only if any are named."""
         where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
-        query = f"SELECT seq, time, kind, data FROM events WHERE seq > ?{where} ORDER BY seq"
+        query = f"SELECT seq, time, kind, data FROM events WHERE seq > ?{where} ORDER BY seq"  # noqa: S608 - only ever adds question marks
         for seq, when, kind, data in self._db.execute(query, (after, *kinds)).fetchall():
             yield Event(seq, when, kind, json.loads(data))
 
@@ -80,13 +86,17 @@ class RunStore:
 
     def send(self, command: str) -> int:
         """Ask the training to do `command` after its current step: "save", "stop" or "discard"."""
-        return int(self._db.execute("INSERT INTO commands (time, name) VALUES (?, ?)", (time.time(), command)).lastrowid or 0)
+        return int(
+            self._db.execute("INSERT INTO commands (time, name) VALUES (?, ?)", (time.time(), command)).lastrowid or 0
+        )
 
     def take_commands(self) -> list[str]:
         """The commands not yet taken, oldest first; they are then taken."""
         rows = self._db.execute("SELECT seq, name FROM commands WHERE taken IS NULL ORDER BY seq").fetchall()
         if rows:
-            self._db.execute("UPDATE commands SET taken = ? WHERE taken IS NULL AND seq <= ?", (time.time(), rows[-1][0]))
+            self._db.execute(
+                "UPDATE commands SET taken = ? WHERE taken IS NULL AND seq <= ?", (time.time(), rows[-1][0])
+            )
         return [name for _, name in rows]
 
     def close(self) -> None:

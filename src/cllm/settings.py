@@ -30,28 +30,54 @@ class TrainSettings(Settings):
 
     learning_rate: float = setting(1e-3, "Peak learning rate", advanced=False, gt=0, le=1)
     epochs: int = setting(10, "Passes through the training data", "epochs", advanced=False, ge=1, le=10_000)
-    batch_size: int = setting(32, "Windows in a step, all microbatches together", "windows", advanced=False, ge=1, le=65_536)
-    threads: int = setting(0, "Worker processes that carry the spheres; 0 = one for each core", "ranks", advanced=False, ge=0, le=1024)
+    batch_size: int = setting(
+        32, "Windows in a step, all microbatches together", "windows", advanced=False, ge=1, le=65_536
+    )
+    threads: int = setting(
+        0, "Worker processes that carry the spheres; 0 = one for each core", "ranks", advanced=False, ge=0, le=1024
+    )
     minutes: float | None = setting(
-        None, "Time for the whole run, from start to saved model; the planner then picks what was not set", "minutes",
-        advanced=False, gt=0, le=100_000,
+        None,
+        "Time for the whole run, from start to saved model; the planner then picks what was not set",
+        "minutes",
+        advanced=False,
+        gt=0,
+        le=100_000,
     )
     context: int = setting(256, "Tokens in a window", "tokens", ge=16, le=8192)
-    warmup_steps: int | None = setting(None, "Steps over which the learning rate rises; unset = 2 % of the run", "steps", ge=0, le=1_000_000)
-    precision: Literal["auto", "bf16", "fp32"] = setting("auto", "Number format of the matrix products; auto = bf16 where it is faster")
-    size: str = setting("auto", "Model size: auto, a name (nano, micro, mini, small, base, large) or LAYERSxWIDTH such as 6x256")
+    warmup_steps: int | None = setting(
+        None, "Steps over which the learning rate rises; unset = 2 % of the run", "steps", ge=0, le=1_000_000
+    )
+    precision: Literal["auto", "bf16", "fp32"] = setting(
+        "auto", "Number format of the matrix products; auto = bf16 where it is faster"
+    )
+    size: str = setting(
+        "auto", "Model size: auto, a name (nano, micro, mini, small, base, large) or LAYERSxWIDTH such as 6x256"
+    )
     vocabulary: int = setting(0, "Tokens in the vocabulary; 0 = by the size of the corpus", "tokens", ge=0, le=65_536)
     seed: int = setting(0, "Seed of initial weights and window order", ge=0, le=2**31 - 1)
     name: str = setting(DEFAULT_MODEL_NAME, "Name of the final model in models/")
     checkpoint_every: int = setting(2, "Epochs between checkpoints", "epochs", ge=1, le=10_000)
-    patience: int = setting(3, "Stop after this many epochs without a better held-out loss; 0 = never", "epochs", ge=0, le=10_000)
+    patience: int = setting(
+        3, "Stop after this many epochs without a better held-out loss; 0 = never", "epochs", ge=0, le=10_000
+    )
     weight_decay: float = setting(0.1, "Decoupled weight decay of the matrices", ge=0, le=10)
     spheres: int = setting(12, "Data-parallel shards of the corpus", "spheres", ge=1, le=120)
-    deal: Literal["even", "directory"] = setting("even", "How files are dealt to the spheres: by even token counts, or directories kept together")
-    microbatches: int = setting(0, "Microbatches in a step, a divisor of the spheres; 0 = chosen", "microbatches", ge=0, le=120)
-    reducer: Literal["exact", "fast"] = setting("exact", "How gradients are summed: exact = the same bits for any number of ranks; fast = plain all_reduce")
-    compile: Literal["auto", "on", "off"] = setting("auto", "torch.compile; auto = when the run is long enough to win by it")
-    save_every_minutes: float = setting(2.0, "Time between the checkpoints that protect against a power cut", "minutes", gt=0, le=1440)
+    deal: Literal["even", "directory"] = setting(
+        "even", "How files are dealt to the spheres: by even token counts, or directories kept together"
+    )
+    microbatches: int = setting(
+        0, "Microbatches in a step, a divisor of the spheres; 0 = chosen", "microbatches", ge=0, le=120
+    )
+    reducer: Literal["exact", "fast"] = setting(
+        "exact", "How gradients are summed: exact = the same bits for any number of ranks; fast = plain all_reduce"
+    )
+    compile: Literal["auto", "on", "off"] = setting(
+        "auto", "torch.compile; auto = when the run is long enough to win by it"
+    )
+    save_every_minutes: float = setting(
+        2.0, "Time between the checkpoints that protect against a power cut", "minutes", gt=0, le=1440
+    )
 
 
 class SamplingSettings(Settings):
@@ -62,13 +88,15 @@ class SamplingSettings(Settings):
     top_k: int = setting(0, "Keep only the k likeliest tokens; 0 = all", "tokens", ge=0)
     top_p: float = setting(0.95, "Keep the likeliest tokens that together have this probability; 1 = all", gt=0, le=1)
     min_p: float = setting(0.0, "Keep tokens at least this likely relative to the likeliest; 0 = all", ge=0, le=1)
-    repetition_penalty: float = setting(1.0, "Divide the scores of tokens already seen (Keskar et al. 2019); 1 = off", gt=0, le=100)
+    repetition_penalty: float = setting(
+        1.0, "Divide the scores of tokens already seen (Keskar et al. 2019); 1 = off", gt=0, le=100
+    )
     seed: int | None = setting(None, "Seed of the random draws; unset = a new one each time", ge=0, le=2**63 - 1)
     stop: tuple[str, ...] = setting((), "Strings at which generation ends; they are not part of the result")
 
 
 def validated(kind: type[Settings], values: dict[str, Any]) -> Any:
-    """`kind(**values)`, or `InvalidSettings` with one line that names the setting, what was given and what is allowed."""
+    """`kind(**values)`, or `InvalidSettings`: one line that names the setting, what was given and what is allowed."""
     try:
         return kind(**values)
     except ValidationError as error:

@@ -91,7 +91,7 @@ def numbered(target: Path) -> Path:
 def keep_what_is_there(target: Path) -> Path | None:
     """Move a file at `target` that exists nowhere else to a numbered name; return that name.
 
-    A file with a second hard link (our published checkpoints have one in their run) stays where it is and may be replaced.
+    A file with a second hard link (our published checkpoints have one in their run) stays and may be replaced.
     """
     if not os.path.lexists(target):
         return None

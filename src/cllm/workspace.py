@@ -1,17 +1,17 @@
 """Where things lie: the workspace (the working directory) and the runs in it.
 
-    training_data/repo_code.txt        prepared data, and its manifest beside it
-    checkpoints/                       the newest run's checkpoints (links into the run)
-    models/                            final models (links into their runs)
-    runs/<id>/                         one training: everything of it
-        config.json                    settings, resolved
-        run.sqlite                     events and commands (`cllm.runstore`)
-        log.txt                        output of the processes
-        process.json                   supervisor's pid and start time, while it runs
-        exit.json                      how it ended; none of it and no live process means "interrupted"
-        data/                          repo_code.txt, manifest.json, tokenizer.json, tokens.npy
-        checkpoints/                   the .cllm files themselves
-        report/                        MY_TRAINING_RESULTS.md and its pictures
+training_data/repo_code.txt        prepared data, and its manifest beside it
+checkpoints/                       the newest run's checkpoints (links into the run)
+models/                            final models (links into their runs)
+runs/<id>/                         one training: everything of it
+    config.json                    settings, resolved
+    run.sqlite                     events and commands (`cllm.runstore`)
+    log.txt                        output of the processes
+    process.json                   supervisor's pid and start time, while it runs
+    exit.json                      how it ended; none of it and no live process means "interrupted"
+    data/                          repo_code.txt, manifest.json, tokenizer.json, tokens.npy
+    checkpoints/                   the .cllm files themselves
+    report/                        MY_TRAINING_RESULTS.md and its pictures
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="cllm")
 def cllm() -> None:
-    """Train a language model from scratch on your code, on this machine, in the minutes you give it; then complete code with it."""
+    """Train a language model of your code from scratch, on this machine, in the minutes you give it."""
 
 
 def main() -> None:
@@ -69,7 +69,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except MemoryError:
-        click.echo("cllm: out of memory: close other programs, or use a smaller --size, --batch-size or --context", err=True)
+        click.echo(
+            "cllm: out of memory: close other programs, or use a smaller --size, --batch-size or --context", err=True
+        )
         sys.exit(6)
     sys.exit(0)
 

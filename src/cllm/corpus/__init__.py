@@ -1,0 +1,1 @@
+"""From directories to training data: scan, redact, deduplicate, split."""

@@ -1,0 +1,1 @@
+"""What a model is worth: bits per byte, completions, and what they are compared with."""

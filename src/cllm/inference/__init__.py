@@ -1,0 +1,1 @@
+"""Completing text with a trained model."""

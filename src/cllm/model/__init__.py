@@ -1,0 +1,1 @@
+"""The model and its optimizer. Knows nothing of files, ranks or texts."""

@@ -50,7 +50,7 @@ class ModelConfig(BaseModel):
         return self.vocabulary * self.width + self.layers * layer + self.width
 
     def flops_per_token(self, context: int) -> float:
-        """Floating point operations of forward and backward for one token (Kaplan et al. 2020, with causal attention)."""
+        """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention)."""
         attention = 6 * self.layers * self.heads * self.head_width * context
         return 6.0 * self.parameters + attention
 
@@ -60,10 +60,17 @@ def parse_size(size: str) -> tuple[int, int]:
     if size in SIZES:
         return SIZES[size]
     layers, _, width = size.partition("x")
-    if layers.isdecimal() and width.isdecimal() and 1 <= int(layers) <= 256 and int(width) % 32 == 0 and 32 <= int(width) <= 16_384:
+    if (
+        layers.isdecimal()
+        and width.isdecimal()
+        and 1 <= int(layers) <= 256
+        and int(width) % 32 == 0
+        and 32 <= int(width) <= 16_384
+    ):
         return int(layers), int(width)
     raise InvalidSettings(
-        f"size = {size!r}: choose auto, {', '.join(SIZES)}, or LAYERSxWIDTH with a width that is a multiple of 32, such as 6x256"
+        f"size = {size!r}: choose auto, {', '.join(SIZES)}, or LAYERSxWIDTH, such as 6x256, "
+        "with a width that is a multiple of 32"
     )
 
 
@@ -73,6 +80,12 @@ def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
     head_width = HEAD_WIDTH if width >= 2 * HEAD_WIDTH and width % HEAD_WIDTH == 0 else 32
     heads = width // head_width
     return ModelConfig(
-        vocabulary=vocabulary, context=context, layers=layers, width=width, heads=heads,
-        kv_heads=heads // 2 if heads % 2 == 0 else heads, head_width=head_width, ffn_width=3 * width,
+        vocabulary=vocabulary,
+        context=context,
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=heads // 2 if heads % 2 == 0 else heads,
+        head_width=head_width,
+        ffn_width=3 * width,
     )

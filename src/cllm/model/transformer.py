@@ -48,7 +48,7 @@ def rotations(config: ModelConfig, length: int, dtype: torch.dtype) -> tuple[Ten
 
 
 def rotate(x_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al. 2021) in the half-split order of Llama and Qwen; cos and sin are (T, W/2)."""
+    """Rotary position embedding (Su et al. 2021) in the half-split order of Llama and Qwen; cos, sin: (T, W/2)."""
     a, b = x_BTHW.chunk(2, dim=-1)
     cos, sin = cos_TW[:, None, :], sin_TW[:, None, :]
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
@@ -85,7 +85,9 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_width, config.norm_eps)
         self.k_norm = RMSNorm(config.head_width, config.norm_eps)
 
-    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None
+    ) -> Tensor:
         B, T, _ = x_BTD.shape
         q = self.q_norm(self.q_proj(x_BTD).view(B, T, self.heads, self.head_width))
         k = self.k_norm(self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_width))
@@ -98,10 +100,11 @@ class Attention(nn.Module):
         group = self.heads // self.kv_heads
         if group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        # Plain softmax attention: on CPUs, for windows of some hundred tokens, it beats the flash kernel (docs/speed.md).
+        # Plain softmax attention: for windows of some hundred tokens it beats the CPU flash kernel (docs/speed.md).
         scores_BHTS = (q @ k.transpose(-1, -2)).float() * self.head_width**-0.5 + mask
         y = scores_BHTS.softmax(dim=-1).to(v.dtype) @ v
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
+        out: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
+        return out
 
 
 class FeedForward(nn.Module):
@@ -128,7 +131,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None
+    ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache)
         out: Tensor = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
         return out
@@ -160,7 +165,7 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Weights drawn from `seed` alone; the projections that write to the residual stream begin at zero (GPT-2, Fixup)."""
+        """Weights drawn from `seed` alone; projections that write to the residual stream begin at zero (GPT-2, Fixup)."""
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
@@ -172,7 +177,7 @@ class Transformer(nn.Module):
                 parameter.normal_(0.0, std, generator=generator)
 
     def hidden(self, ids_BT: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Activations (B, T, D) after the last norm. With `cache`, the tokens follow what is in it, and are added to it.
+        """Activations (B, T, D) after the last norm. With `cache`, tokens follow what is in it, and are added to it.
 
         Positions beyond the trained context are rotated further, not refused; callers that care keep within it.
         """

@@ -1,0 +1,1 @@
+"""From training data to a model: plan, ranks, steps, checkpoints."""
