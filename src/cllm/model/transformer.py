@@ -165,7 +165,7 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Weights drawn from `seed` alone; projections that write to the residual stream begin at zero (GPT-2, Fixup)."""
+        """Weights drawn from `seed` alone; projections to the residual stream begin at zero (GPT-2, Fixup)."""
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
