@@ -46,13 +46,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for number in range(arguments.rounds):
             for (reducer, k), speeds in found.items():
-                command = trainer(
+                training = trainer(
                     corpus, f"--size={arguments.size}", f"--context={arguments.context}",
                     f"--threads={arguments.threads}", f"--batch-size={arguments.batch_size}",
                     f"--microbatches={k}", f"--reducer={reducer}", f"--precision={arguments.precision}",
                     f"--compile={arguments.compile}",
                 )  # fmt: skip
-                speeds.append(speed(command, Path(directory), arguments.seconds))
+                speeds.append(speed(training, Path(directory), arguments.seconds))
                 rate = f"{speeds[-1].tokens_per_s:,.0f} tokens/s"
                 print(f"round {number + 1} of {arguments.rounds}: {reducer}, K = {k}: {rate}", file=sys.stderr)
     busy = [v for v in found if v[0] == "exact" and v[1] >= arguments.threads] or list(found)

@@ -1,8 +1,8 @@
 """What CLLM's speed is measured against: a plain fp32 PyTorch training loop, as it is usually written.
 
-The layout of GPT-2: LayerNorm, learned positions, fused query-key-value projection, scaled_dot_product_attention, a GELU feed-forward four
-times as wide, tied embeddings, AdamW with gradient clipping, random windows of a token file, all cores as threads of
-one process. Nothing in it is made slow on purpose, and nothing is tuned.
+The layout of GPT-2: LayerNorm, learned positions, fused query-key-value projection, scaled_dot_product_attention, a
+GELU feed-forward four times as wide, tied embeddings. AdamW with gradient clipping, random windows of a token file, all
+cores as threads of one process. Nothing in it is made slow on purpose, and nothing is tuned.
 
     python -m benchmarks.reference tokens.npy --layers 6 --width 256 --heads 4 --context 256 --batch-size 32
 
@@ -40,7 +40,8 @@ class Block(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x_BTD = x_BTD + self.out(attended.transpose(1, 2).reshape(B, T, D))
-        return x_BTD + self.down(F.gelu(self.up(self.norm_2(x_BTD))))
+        out: Tensor = x_BTD + self.down(F.gelu(self.up(self.norm_2(x_BTD))))
+        return out
 
 
 class GPT(nn.Module):

@@ -1,7 +1,8 @@
 """Tokens per second of `cllm train` against a plain fp32 PyTorch loop with a model of the same shape.
 
-The loop is benchmarks/reference.py. Both run as real processes on the same tokens, in turn, so that a machine that gets slower or faster meets both. The
-time for preparing the data and for compiling is not counted; it is in the run's own figures.
+The loop is benchmarks/reference.py. Both run as real processes on the same tokens, in turn, so that a machine that gets
+slower or faster meets both. The time for preparing the data and for compiling is not counted; it is in the run's own
+figures.
 
     python -m benchmarks.throughput [PATH...]
 """
