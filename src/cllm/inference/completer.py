@@ -1,0 +1,254 @@
+"""Text in, text out: completing prompts with a loaded model.
+
+A prompt is preceded by end_of_text, as every document was in training; its end is healed (`cllm.inference.healing`).
+Generation ends at end_of_text, at a stop string, or after `max_tokens`. V is the vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from cllm.errors import InvalidInput, InvalidSettings
+from cllm.inference import sampling
+from cllm.inference.engine import Engine, prompt_window
+from cllm.inference.healing import TokenIndex
+from cllm.inference.text import TextStream
+from cllm.model.transformer import Transformer
+from cllm.settings import SamplingSettings
+from cllm.tokenizer import Tokenizer
+
+FinishReason = Literal["stop", "length", "end", "cancelled"]
+_NO_SETTINGS = SamplingSettings()
+
+
+class Loaded(Protocol):
+    """What completing needs of a `cllm.checkpoint.LoadedModel`."""
+
+    @property
+    def model(self) -> Transformer: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came of a prompt. `text` is what follows the prompt, never the prompt itself."""
+
+    prompt: str
+    text: str
+    tokens: int  # that made `text`; those that only made the removed end of the prompt again are not counted
+    finish_reason: FinishReason
+    seed: int  # that was used, also when none was set
+    prefill_s: float
+    decode_s: float  # time in the model and in choosing, without the time of whoever reads the stream
+    decoded: int  # tokens that went through the model one by one
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Decoding speed, the prompt not counted; 0 if nothing was decoded."""
+        return self.decoded / self.decode_s if self.decoded else 0.0
+
+
+class _Sequence:
+    """One prompt on its way to a completion: chooses its tokens, and makes text of them."""
+
+    def __init__(self, completer: Completer, prompt: str, settings: SamplingSettings, heal: bool) -> None:
+        self._completer, self._settings, self._prompt = completer, settings, prompt
+        self._seed = secrets.randbits(31) if settings.seed is None else settings.seed
+        self._random = random.Random(self._seed)  # noqa: S311 - a reproducible draw is the point
+        self._stream = TextStream(settings.stop)
+        self._text: list[str] = []
+        self._tokens = 0
+        self.finish_reason: FinishReason | None = None
+        self.prefill_s, self.decode_s, self.decoded = 0.0, 0.0, 0
+
+        tokenizer, ids = completer.tokenizer, completer.encode(prompt)
+        count = completer.index.back_up([tokenizer.token_bytes(token) for token in ids]) if heal else 0
+        self._remaining = tokenizer.decode_bytes(ids[len(ids) - count :])  # of the prompt, still to be made again
+        ids = ids[: len(ids) - count]
+        self._seen: Tensor | None = None
+        if settings.repetition_penalty != 1:
+            self._seen = torch.zeros(len(completer.forbidden_V), dtype=torch.bool)
+            self._seen[ids] = True
+        self.window = prompt_window([tokenizer.end_of_text, *ids], completer.context, settings.max_tokens)
+
+    @property
+    def takes_the_likeliest(self) -> bool:
+        """Whether the next token is simply the likeliest of those not forbidden."""
+        return self._settings.temperature == 0 and not self._remaining and self._seen is None
+
+    def choose(self, logits_V: Tensor) -> int:
+        """The next token, by the settings; `logits_V` is of the tokens after what was accepted so far."""
+        logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)
+        if self._remaining:
+            agreeing = torch.tensor(self._completer.index.agreeing_with(self._remaining))
+            logits_V = torch.full_like(logits_V, -torch.inf).index_copy_(0, agreeing, logits_V[agreeing])
+        if self._seen is not None:
+            logits_V = sampling.penalise(logits_V, self._seen, self._settings.repetition_penalty)
+        return sampling.choose(logits_V, self._settings, self._random.random())
+
+    def accept(self, token: int) -> str:
+        """Add a token; returns the text that is now certain, and sets `finish_reason` if it was the last."""
+        tokenizer = self._completer.tokenizer
+        if token == tokenizer.end_of_text:
+            return self.finish("end")
+        if self._seen is not None:
+            self._seen[token] = True
+        data = tokenizer.token_bytes(token)
+        new, self._remaining = data[len(self._remaining) :], self._remaining[len(data) :]
+        if not new:
+            return ""
+        self._tokens += 1
+        piece = self._stream.feed(new)
+        self._text.append(piece)
+        if self._stream.stopped:
+            self.finish_reason = "stop"
+        elif self._tokens == self._settings.max_tokens:
+            return piece + self.finish("length")
+        return piece
+
+    def finish(self, reason: FinishReason) -> str:
+        """End here; returns the text that was held back."""
+        piece = self._stream.finish()
+        self._text.append(piece)
+        self.finish_reason = "stop" if self._stream.stopped else reason
+        return piece
+
+    def completion(self) -> Completion:
+        return Completion(
+            prompt=self._prompt,
+            text="".join(self._text),
+            tokens=self._tokens,
+            finish_reason=self.finish_reason or "cancelled",
+            seed=self._seed,
+            prefill_s=self.prefill_s,
+            decode_s=self.decode_s,
+            decoded=self.decoded,
+        )
+
+
+class Generation:
+    """A completion in the making: iterate over its pieces of text, once; `completion` is what there is so far."""
+
+    def __init__(self, sequence: _Sequence, engine: Engine) -> None:
+        self._sequence, self._engine = sequence, engine
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End before the next token. Safe to call from a signal handler or another thread."""
+        self._cancelled = True
+
+    @property
+    def completion(self) -> Completion:
+        """The result; before the end its `finish_reason` is "cancelled"."""
+        return self._sequence.completion()
+
+    def __iter__(self) -> Iterator[str]:
+        sequence = self._sequence
+        begin = time.perf_counter()
+        logits_BV = self._engine.prefill([sequence.window])
+        sequence.prefill_s = time.perf_counter() - begin
+        while not self._cancelled:
+            begin = time.perf_counter()
+            token = sequence.choose(logits_BV[0])
+            piece = sequence.accept(token)
+            if sequence.finish_reason is None:
+                logits_BV = self._engine.decode_one([token])
+                sequence.decoded += 1
+                sequence.decode_s += time.perf_counter() - begin
+            if piece:
+                yield piece
+            if sequence.finish_reason is not None:
+                return
+        if piece := sequence.finish("cancelled"):
+            yield piece
+
+
+class Completer:
+    """Completes prompts with one model. It holds no state of its own between completions."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.tokenizer = loaded.tokenizer
+        self.context = loaded.model.config.context
+        self._model = loaded.model
+        vocabulary = loaded.model.config.vocabulary
+        self.index = TokenIndex([self.tokenizer.token_bytes(token) for token in range(self.tokenizer.vocabulary)])
+        self.forbidden_V = torch.ones(vocabulary, dtype=torch.bool)  # specials, and padding of the vocabulary
+        self.forbidden_V[: self.tokenizer.vocabulary] = False
+        self.forbidden_V[list(self.tokenizer.specials - {self.tokenizer.end_of_text})] = True
+
+    def encode(self, prompt: str) -> list[int]:
+        """Ids of a prompt. Raises `InvalidInput` if it is not text that UTF-8 can hold."""
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput("the prompt is not valid UTF-8: convert it first, for example with iconv") from error
+        return self.tokenizer.encode(prompt)
+
+    def stream(self, prompt: str, settings: SamplingSettings = _NO_SETTINGS, *, heal: bool = True) -> Generation:
+        """Complete `prompt`, piece by piece. `heal=False` takes the prompt's last token as it is.
+
+        Raises `InvalidInput` and `InvalidSettings` at once, before anything is computed.
+        """
+        return Generation(self._sequence(prompt, settings, heal), Engine(self._model))
+
+    def complete(self, prompt: str, settings: SamplingSettings = _NO_SETTINGS, *, heal: bool = True) -> Completion:
+        """Complete `prompt`; raises as `stream` does."""
+        generation = self.stream(prompt, settings, heal=heal)
+        for _ in generation:
+            pass
+        return generation.completion
+
+    def complete_many(
+        self, prompts: Sequence[str], settings: SamplingSettings = _NO_SETTINGS, *, heal: bool = True, batch: int = 16
+    ) -> list[Completion]:
+        """Complete each of `prompts`, `batch` of them at a time through the model; raises as `stream` does.
+
+        The results are those of `complete`, but for rounding: where two tokens are equally likely to the last digits
+        of fp32, another may be chosen. The times of a completion are those of its batch while it was in it.
+        """
+        sequences = [self._sequence(prompt, settings, heal) for prompt in prompts]
+        by_length = sorted(sequences, key=lambda sequence: len(sequence.window))
+        for first in range(0, len(by_length), batch):
+            self._run(by_length[first : first + batch])
+        return [sequence.completion() for sequence in sequences]
+
+    def _run(self, active: list[_Sequence]) -> None:
+        """Take these sequences to their ends together."""
+        engine = Engine(self._model)
+        begin = time.perf_counter()
+        logits_BV = engine.prefill([sequence.window for sequence in active])
+        for sequence in active:
+            sequence.prefill_s = time.perf_counter() - begin
+        while True:
+            begin = time.perf_counter()
+            likeliest = logits_BV.masked_fill(self.forbidden_V, -torch.inf).argmax(dim=-1).tolist()
+            tokens = [
+                likeliest[row] if sequence.takes_the_likeliest else sequence.choose(logits_BV[row])
+                for row, sequence in enumerate(active)
+            ]
+            for sequence, token in zip(active, tokens, strict=True):
+                sequence.accept(token)
+            rows = [row for row, sequence in enumerate(active) if sequence.finish_reason is None]
+            if not rows:
+                return
+            if len(rows) < len(active):
+                engine.keep(rows)
+                active, tokens = [active[row] for row in rows], [tokens[row] for row in rows]
+            logits_BV = engine.decode_one(tokens)
+            for sequence in active:
+                sequence.decoded += 1
+                sequence.decode_s += time.perf_counter() - begin
+
+    def _sequence(self, prompt: str, settings: SamplingSettings, heal: bool) -> _Sequence:
+        if "" in settings.stop:
+            raise InvalidSettings("stop = '': a stop string must have at least one character; leave the option out")
+        return _Sequence(self, prompt, settings, heal)

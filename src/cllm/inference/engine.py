@@ -1,0 +1,93 @@
+"""Prefill and decode with a key-value cache, for one sequence or several at once. Knows nothing of tokenization.
+
+Shapes: B sequences, T tokens, V vocabulary, S tokens in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cllm.model.transformer import KVCache, Transformer, document_mask
+
+_CHUNK = 512  # tokens of a prompt that go through the model at once: bounds the memory of the attention scores
+
+
+class Engine:
+    """Next-token scores of sequences that grow by one token at a time.
+
+    The model never sees more than its trained context. A sequence that has filled it goes on in a sliding window: the
+    last half of the context is prefilled anew, and fills up again. Sequences of different lengths are aligned at their
+    ends; the padding before the shorter ones is masked and, rotary positions being relative, changes only the rounding.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        self.context = model.config.context
+        self._model = model
+        self._windows: list[list[int]] = []  # what the model sees of each sequence
+        self._cache: KVCache
+        self._mask: Tensor | None = None  # (B, 1, 1, context), -inf at padding; None when there is none
+
+    @torch.inference_mode()
+    def prefill(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Begin with these ids, 1 to `context` of each sequence; returns fp32 scores (B, V) of the next tokens."""
+        assert all(1 <= len(ids) <= self.context for ids in sequences)
+        self._windows = [list(ids) for ids in sequences]
+        return self._fill()
+
+    @torch.inference_mode()
+    def decode_one(self, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each sequence; returns fp32 scores (B, V) of the tokens after them."""
+        for window, token in zip(self._windows, tokens, strict=True):
+            window.append(token)
+        length = self._cache.length
+        if length == self.context:
+            for window in self._windows:
+                if len(window) > self.context:
+                    del window[: -max(1, self.context // 2)]
+            return self._fill()
+        mask = None if self._mask is None else self._mask[..., : length + 1]
+        hidden = self._model.hidden(torch.tensor(tokens)[:, None], mask, self._cache)
+        return self._model.logits(hidden[:, -1])
+
+    @torch.inference_mode()
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these sequences only; they are numbered anew in this order."""
+        self._windows = [self._windows[row] for row in rows]
+        index = torch.tensor(rows)
+        self._cache.keys, self._cache.values = self._cache.keys[:, index], self._cache.values[:, index]
+        self._mask = None if self._mask is None else self._mask[index]
+
+    def _fill(self) -> Tensor:
+        """Prefill the windows; returns scores (B, V) after their last tokens."""
+        longest = max(len(window) for window in self._windows)
+        padding = [longest - len(window) for window in self._windows]
+        ids = torch.tensor([[0] * pad + window for pad, window in zip(padding, self._windows, strict=True)])
+        self._cache = KVCache.empty(self._model.config, len(padding), self.context, self._model.dtype)
+        mask = self._mask = None
+        if any(padding):
+            pads = torch.tensor(padding)[:, None]
+            self._mask = torch.zeros(len(padding), self.context).masked_fill(
+                torch.arange(self.context) < pads, -math.inf
+            )
+            self._mask = self._mask[:, None, None]
+            # The padding is a document of its own: it sees itself, so that no row of the softmax is empty.
+            mask = document_mask(torch.arange(longest) == pads)
+        for start in range(0, longest, _CHUNK):
+            stop = min(start + _CHUNK, longest)
+            part = None if mask is None else mask[:, :, start:stop, :stop]
+            hidden = self._model.hidden(ids[:, start:stop], part, self._cache)
+        return self._model.logits(hidden[:, -1])
+
+
+def prompt_window(ids: Sequence[int], context: int, max_tokens: int) -> list[int]:
+    """The end of a prompt that the model is shown: all of it, if it leaves room for a token.
+
+    A longer one keeps its last tokens, cut so that there is room to generate, at most half of the context.
+    """
+    if len(ids) < context:
+        return list(ids)
+    return list(ids[-max(1, context - min(max_tokens, context // 2)) :])
