@@ -45,7 +45,7 @@ def helps() -> dict[str, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
         for name in COMMANDS
     }
     found = {}
