@@ -1,0 +1,143 @@
+"""A report of a run, from its files: figures, judgement, and what its model completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cllm.corpus.manifest import Manifest, manifest_path
+from cllm.errors import InvalidCheckpoint, InvalidInput
+from cllm.report import codegen
+from cllm.report.figures import Completion, ModelFile, Report, Speedup
+from cllm.report.gather import gather
+from cllm.report.history import History, read_history
+from cllm.report.indicators import success_indicators, warning_signs
+from cllm.runstate import read_exit, state_of
+from cllm.workspace import RunDirectory
+
+BEST_FIRST = ("final", "best", "save", "epoch", "periodic")
+
+
+def build(
+    run: RunDirectory,
+    *,
+    test_model: bool = True,
+    measure_speedup: Callable[[], Speedup] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Report, History]:
+    """The report of `run` and the history it rests on.
+
+    `test_model` loads the model and lets it complete the test prompts; a running training is not slowed down by that,
+    its model is left alone. `progress` hears what is being done.
+    """
+    progress("reading the run")
+    history = read_history(run)
+    state = state_of(run)
+    reason = str((read_exit(run) or {}).get("reason") or "") if state != "running" else ""
+    report = gather(run.id, state, history, read_settings(run), reason)
+    updates: dict[str, Any] = {
+        "machine": machine_facts(),
+        "model": find_model(run, history),
+        "language": codegen.main_language(language_sizes(run, history)),
+    }
+    if test_model and state != "running" and updates["model"] is not None:
+        progress("loading the model and completing the test prompts")
+        updates["model"], updates["completions"] = try_model(run, updates["model"], updates["language"])
+    if measure_speedup is not None:
+        progress("measuring the speed-up: two short trainings")
+        updates["throughput"] = report.throughput.model_copy(update={"speedup": measure_speedup()})
+    report = report.model_copy(update=updates)
+    judged = {"success": success_indicators(report, history), "warning_signs": warning_signs(report, history)}
+    return report.model_copy(update=judged), history
+
+
+def read_settings(run: RunDirectory) -> dict[str, Any]:
+    """The resolved settings in the run's config; empty if it cannot be read."""
+    try:
+        config = json.loads(run.config.read_text())
+    except (OSError, ValueError):
+        return {}
+    settings = config.get("settings", config) if isinstance(config, dict) else {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def machine_facts() -> dict[str, Any]:
+    """Cores, CPU, memory and torch of this machine."""
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
+
+
+def language_sizes(run: RunDirectory, history: History) -> dict[str, int]:
+    """Bytes of each language in the run's corpus, or files where its manifest cannot be read."""
+    try:
+        manifest = Manifest.load(manifest_path(run.corpus))
+    except (InvalidInput, OSError):
+        return dict(history.corpus.get("languages", {}))
+    sizes: dict[str, int] = {}
+    for entry in manifest.included("train"):
+        sizes[entry.language] = sizes.get(entry.language, 0) + entry.size
+    return sizes
+
+
+def find_model(run: RunDirectory, history: History) -> ModelFile | None:
+    """The run's final model, else its best or newest checkpoint that is still there."""
+    newest = reversed(history.checkpoints)
+    for checkpoint in sorted(newest, key=lambda c: BEST_FIRST.index(c["kind"])):
+        path = located(run, checkpoint["path"])
+        if path.is_file():
+            return ModelFile(path=_shown(run, path), kind=checkpoint["kind"], bytes=path.stat().st_size)
+    return None
+
+
+def located(run: RunDirectory, path: str) -> Path:
+    """The file that an event names: as it is, or relative to the run or to its workspace."""
+    workspace = run.path.resolve().parent.parent
+    candidates = [run.path.resolve() / path, workspace / path]
+    return next((c for c in candidates if c.is_file()), candidates[0])
+
+
+def _shown(run: RunDirectory, path: Path) -> str:
+    workspace = run.path.resolve().parent.parent
+    return path.relative_to(workspace).as_posix() if path.is_relative_to(workspace) else str(path)
+
+
+def try_model(run: RunDirectory, model: ModelFile, language: str | None) -> tuple[ModelFile, tuple[Completion, ...]]:
+    """Load the model as a person would, and let it complete the test prompts of `language`."""
+    from cllm.checkpoint import load_model
+    from cllm.inference.completer import Completer
+    from cllm.settings import SamplingSettings
+
+    try:
+        loaded = load_model(located(run, model.path))
+    except InvalidCheckpoint as error:
+        return model.model_copy(update={"loads": False, "detail": f"it does not load: {error}"}), ()
+    completer = Completer(loaded)
+    greedy = SamplingSettings(temperature=0, max_tokens=codegen.MAX_TOKENS)
+
+    def complete(prompts: Sequence[str]) -> list[str]:
+        return [completer.complete(prompt, greedy).text for prompt in prompts]
+
+    good = {"loads": True, "detail": "loads, every digest verified", "weights_sha256": loaded.header.weights_sha256}
+    return model.model_copy(update=good), codegen.run_tests(language, complete, _syntax)
+
+
+def _syntax(language: str, prompt: str, completion: str) -> tuple[bool | None, str]:
+    from cllm.evaluation.syntax import verdict
+
+    if language not in ("c", "python"):
+        return None, f"no grammar for {language}"
+    found = verdict("c" if language == "c" else "python", prompt, completion)
+    return found.valid, found.why
