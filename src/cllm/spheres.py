@@ -43,7 +43,7 @@ def deal(
     units = _units(token_counts, directories, how)
     total = sum(token_counts)
     share = max(1, -(-total // spheres))
-    parts = [part for unit in units for part in _equal_parts(unit, share)]
+    parts = [part for unit in units for part in _parts(unit, share)]
     parts.sort(key=lambda unit: (-_size(unit), unit[0]))
 
     dealt: list[list[Unit]] = [[] for _ in range(spheres)]
@@ -69,13 +69,13 @@ def _units(token_counts: Sequence[int], directories: Sequence[str], how: str) ->
     return [list(unit) for _, unit in groupby(pieces, key=lambda piece: directories[piece.document])]
 
 
-def _equal_parts(unit: Unit, share: int) -> list[Unit]:
-    """`unit`, or as many equal parts of it as are needed for none to be larger than `share`."""
-    size = _size(unit)
-    count = -(-size // share)
+def _parts(unit: Unit, share: int) -> list[Unit]:
+    """`unit` in about equal parts, none larger than `share`; cut between documents where it has several."""
     parts, rest = [], unit
-    for number in range(count, 1, -1):
-        part, rest = _cut(rest, _size(rest) // number)
+    while (size := _size(rest)) > share:
+        part, rest = _cut(rest, size // -(-size // share))
+        if len(part) > 1 and part[-1].document == rest[0].document:
+            rest = [Piece(part[-1].document, part.pop().start, rest[0].stop), *rest[1:]]
         parts.append(part)
     return [*parts, rest]
 
@@ -95,23 +95,30 @@ def _cut(unit: Unit, size: int) -> tuple[Unit, Unit]:
 
 
 def _even_out(dealt: list[list[Unit]], total: int) -> None:
-    """Move tokens from the fullest to the emptiest sphere until the counts are even; each round mends one of them."""
+    """Move tokens from the fullest to the emptiest sphere until the counts are even.
+
+    Each round brings one of the two to its even share, or moves a whole unit, so there are fewer cuts than spheres.
+    """
     loads = [sum(_size(unit) for unit in units) for units in dealt]
-    mean = total / len(dealt)
-    while max(loads) - min(loads) > max(1.0, TOLERANCE * mean):
-        full, empty = loads.index(max(loads)), loads.index(min(loads))
-        surplus = max(1, min(int(loads[full] - mean), int(mean - loads[empty])))
-        larger = [unit for unit in dealt[full] if _size(unit) > surplus]
+    even, remainder = divmod(total, len(dealt))
+    surplus = [load - even for load in loads]
+    for sphere in sorted(range(len(dealt)), key=lambda sphere: -loads[sphere])[:remainder]:
+        surplus[sphere] -= 1  # these keep a token more
+    while max(loads) - min(loads) > max(1.0, TOLERANCE * total / len(dealt)):
+        full, empty = surplus.index(max(surplus)), surplus.index(min(surplus))
+        wanted = min(surplus[full], -surplus[empty])
+        larger = [unit for unit in dealt[full] if _size(unit) > wanted]
         if larger:  # cut the smallest that is large enough: the large ones stay whole
             chosen = min(larger, key=lambda unit: (_size(unit), unit[0]))
-            kept, moved = _cut(chosen, _size(chosen) - surplus)
+            kept, moved = _cut(chosen, _size(chosen) - wanted)
             dealt[full].append(kept)
         else:
             chosen = moved = max(dealt[full], key=lambda unit: (_size(unit), unit[0]))
         dealt[full].remove(chosen)
         dealt[empty].append(moved)
-        loads[full] -= _size(moved)
-        loads[empty] += _size(moved)
+        for counts in (loads, surplus):
+            counts[full] -= _size(moved)
+            counts[empty] += _size(moved)
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

@@ -1,0 +1,50 @@
+"""Any string comes back byte for byte, with the ids that transformers gives it."""
+
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from cllm import tokenizer as module
+from cllm.tokenizer import SPECIALS, Tokenizer
+
+CODE = """
+def f(self, x):\n    '''It's we'll I'd'''\n\treturn  x[1:23] != "\\n"\r\n\r\n\n
+class A:\n        pass  # 中文 é e\u0301\n#endif\nint main(void) { return 0; }\n
+"""
+FRAGMENTS = st.sampled_from(
+    [*SPECIALS, "<|", "|>", "\n", "\r", "\r\n", "\t", " ", "  ", "    ", "\u00a0", "\u0085", "\u2028", "\x1c", "\x0b",
+     "\f", "'s", "'LL", "'ſ", "_", "1", "٣", "Ⅷ", "²", "ﬁ", "é", "e\u0301", "中", "🙂", "def", "return", "x", "==",
+     "\x00"]
+)  # fmt: skip
+TEXTS = st.one_of(st.text(), st.text(st.characters(max_codepoint=127)), st.lists(FRAGMENTS).map("".join))
+
+
+@cache
+def tokenizers() -> tuple[Tokenizer, PreTrainedTokenizerFast]:
+    tokenizer = Tokenizer.train([CODE * 3], 600)
+    return tokenizer, PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_json(tokenizer.to_json())._tokenizer)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS)
+def test_exact_and_the_same_as_transformers(text: str) -> None:
+    tokenizer, reference = tokenizers()
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode_bytes(ids) == text.encode()
+    assert not tokenizer.specials & set(ids)
+    assert ids == reference(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TEXTS, max_size=5), st.integers(1, 5))
+def test_cutting_long_texts_makes_no_difference(texts: list[str], size: int) -> None:
+    tokenizer, _ = tokenizers()
+    whole = [tokenizer.encode(text) for text in texts]
+    original = module._CHUNK
+    module._CHUNK = size
+    try:
+        assert tokenizer.encode_batch(texts) == whole
+    finally:
+        module._CHUNK = original
