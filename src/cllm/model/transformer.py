@@ -86,7 +86,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.head_width, config.norm_eps)
 
     def forward(
-        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor, int] | None
     ) -> Tensor:
         B, T, _ = x_BTD.shape
         q = self.q_norm(self.q_proj(x_BTD).view(B, T, self.heads, self.head_width))
@@ -98,12 +98,18 @@ class Attention(nn.Module):
             keys[:, :, start : start + T], values[:, :, start : start + T] = k, v
             k, v = keys[:, :, : start + T], values[:, :, : start + T]
         group = self.heads // self.kv_heads
-        if group > 1:
+        if T == 1:  # decoding: the queries of a group are rows of one product with their key-value head
+            q = q.view(B, self.kv_heads, group, self.head_width)
+        elif group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         # Plain softmax attention: for windows of some hundred tokens it beats the CPU flash kernel (docs/speed.md).
-        scores_BHTS = (q @ k.transpose(-1, -2)).float() * self.head_width**-0.5 + mask
+        scores_BHTS = (q @ k.transpose(-1, -2)).float() * self.head_width**-0.5
+        if mask is not None:
+            scores_BHTS = scores_BHTS + mask
         y = scores_BHTS.softmax(dim=-1).to(v.dtype) @ v
-        out: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
+        if T > 1:
+            y = y.transpose(1, 2)
+        out: Tensor = self.o_proj(y.reshape(B, T, self.heads * self.head_width))
         return out
 
 
@@ -132,7 +138,7 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(
-        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor, int] | None
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor, int] | None
     ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache)
         out: Tensor = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
@@ -158,7 +164,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.dtype = dtype  # of the activations
-        self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
+        self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(config.vocabulary, config.width), freeze=False)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
         self._angles: tuple[Tensor, Tensor] = rotations(config, config.context, dtype)
@@ -186,7 +192,7 @@ class Transformer(nn.Module):
         if start + T > self._angles[0].shape[0]:
             self._angles = rotations(self.config, 2 * (start + T), self.dtype)
         cos, sin = self._angles[0][start : start + T], self._angles[1][start : start + T]
-        if mask is None:
+        if mask is None and T > 1:
             mask = torch.full((T, start + T), -math.inf, device=ids_BT.device).triu(start + 1)
         x = self.embed_tokens(ids_BT).to(self.dtype)
         for i, layer in enumerate(self.layers):
