@@ -38,7 +38,7 @@ _CONTROLS = {code: 0x2400 + code for code in range(32) if code not in b"\t\n\r"}
 def command(
     model: str | None, prompt: str | None, file: str | None, echo: bool, stats: bool, as_json: bool, **given: Any
 ) -> None:
-    r"""Complete a prompt with MODEL: a .cllm file, the name of one in models/, or left out for the newest there.
+    """Complete a prompt with MODEL: a .cllm file, the name of one in models/, or left out for the newest there.
 
     The prompt is --prompt, --file, or what is piped in. The completion is printed as it is made, exactly: nothing is
     added, stripped or changed. A prompt that ends inside a word or an indentation is continued as if it were typed on.
@@ -48,7 +48,7 @@ def command(
     \b
     Examples:
       cllm generate --prompt 'def main(' --temperature 0
-      cllm generate models/mine.cllm --file start.c --max-tokens 100 --stop $'\n}'
+      cllm generate models/mine.cllm --file start.c --max-tokens 100 --stop $'\\n}'
       head -20 start.py | cllm generate --seed 1 --echo > whole.py
     """
     settings: SamplingSettings = settings_from(SamplingSettings, given)
