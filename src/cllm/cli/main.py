@@ -57,7 +57,11 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "cllm"
+        message = error.format_message()
+        if "\n" not in message:  # else it is the help itself, for a command without arguments
+            message = f"{path}: {message.rstrip('.')}; '{path} --help' says how it is used"
+        click.echo(message, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("cllm: interrupted", err=True)
