@@ -92,8 +92,6 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
             f"{path}: its model configuration or tokenizer is not valid; use another checkpoint"
         ) from error
     weights = tensors_of(path, WEIGHTS, sections[WEIGHTS])
-    with torch.device("meta"):
-        model = Transformer(config, dtype)
-    model.to_empty(device="cpu")
+    model = Transformer(config, dtype)
     load_weights(model, weights, path)
     return LoadedModel(model.eval().requires_grad_(False), tokenizer, header, path)
