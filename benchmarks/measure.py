@@ -14,16 +14,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 SKIP_S = 3.0  # after the first step: caches, allocators and clocks settle
+BLOCK_S = 1.0
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One process: its tokens/s as the median over the intervals between reported steps, and its last loss."""
+    """One process: its tokens/s as the median over blocks of a second, and its last loss."""
 
     tokens_per_s: float
     steps: int
@@ -71,15 +71,22 @@ def speed(arguments: Sequence[str], cwd: Path, seconds: float) -> Speed:
                 points.append((event["tokens"], event["time"]))
             if event["time"] >= begin + SKIP_S + seconds:
                 break
-        if len(points) < 3:
+        rates = block_rates(points)
+        if not rates:
             errors.seek(0)
             sys.exit(f"{' '.join(arguments)}: only {len(points)} steps to measure: {errors.read()[-2000:]}")
-    rates = [
-        (tokens - tokens_before) / (when - when_before)
-        for (tokens_before, when_before), (tokens, when) in pairwise(points)
-        if when > when_before
-    ]
     return Speed(statistics.median(rates), len(points), loss, last)
+
+
+def block_rates(points: Sequence[tuple[int, float]]) -> list[float]:
+    """Tokens/s of blocks of at least `BLOCK_S`, from (tokens so far, time): a clock in ms is too coarse for steps."""
+    rates = []
+    tokens_before, when_before = points[0] if points else (0, 0.0)
+    for tokens, when in points:
+        if when >= when_before + BLOCK_S:
+            rates.append((tokens - tokens_before) / (when - when_before))
+            tokens_before, when_before = tokens, when
+    return rates
 
 
 def trainer(corpus: Sequence[str], *options: str) -> list[str]:
