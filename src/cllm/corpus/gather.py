@@ -90,10 +90,10 @@ class Sources:
             yield from _documents_of(path, prefix, manifest)
 
 
-def gather(paths: Sequence[Path], stdlib: bool, out: Path, scanned: Callable[[int], None]) -> Sources:
+def gather(paths: Sequence[Path], stdlib: bool, scanned: Callable[[int], None]) -> Sources:
     """Look at every path; `scanned` gets the number of files found so far. Raises `InvalidInput`."""
     result = Sources([], [], [])
-    seen = {os.path.realpath(out)}
+    seen: set[str] = set()
     several = len(paths) + stdlib > 1
     labels: set[str] = set()
     for given in paths:

@@ -74,7 +74,7 @@ def prepare(
     if out.is_dir():
         raise InvalidInput(f"{out} is a directory: give the name of a file to write")
     report("scanning", 0, 0)
-    sources = gather([Path(p) for p in paths], stdlib, out, lambda n: report("scanning", n, n))
+    sources = gather([Path(p) for p in paths], stdlib, lambda n: report("scanning", n, n))
     with _Pass(out) as reading:
         reading.read(sources, report)
         reading.drop_near_duplicates(report)

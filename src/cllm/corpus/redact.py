@@ -61,7 +61,7 @@ _RULES = (
     _library(jwt.JwtTokenDetector, "eyj"),
     _library(npm.NpmDetector, "npm_", "_authtoken"),
     _library(sendgrid.SendGridDetector, "sg."),
-    _library(slack.SlackDetector, "xoxa-", "xoxb-", "xoxp-", "xoxo-", "xoxs-", "xoxr-", "hooks.slack.com"),
+    _library(slack.SlackDetector, "xox", "hooks.slack.com"),
     _library(softlayer.SoftlayerDetector, "softlayer"),
     _library(square_oauth.SquareOAuthDetector, "sq0csp-"),
     _library(stripe.StripeDetector, "sk_live_", "rk_live_"),
@@ -125,7 +125,9 @@ def redact(text: str) -> tuple[str, list[Secret]]:
 
 
 def _find(text: str) -> Iterator[tuple[int, int, str]]:
-    lower = text.lower() if text.isascii() else "".join(c.lower() if c.isascii() else c for c in text)
+    lower = text.lower()
+    if len(lower) != len(text):  # a letter whose lower case is two characters would shift the rest
+        lower = "".join(c.lower() if c.isascii() else c for c in text)
     for rule in _RULES:
         for start, end in _windows(text, lower, rule.signs):
             for pattern in rule.patterns:
