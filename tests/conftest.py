@@ -143,8 +143,9 @@ class TinyRun:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The last event."""
-        return self.events[-1]
+        """The figures of the whole run."""
+        (result,) = (event for event in self.events if event["event"] == "result")
+        return result
 
     @property
     def run(self) -> Path:
