@@ -11,10 +11,10 @@ step         step, steps, epoch (fractional), loss, best_loss, grad_norm, learni
              elapsed_s, eta_s, progress (0..1)
 spheres      step, spheres [{sphere, microbatches, tokens, loss, activity, state ("computing"|"active"|"idle")}]
 validation   step, epoch, loss, bits_per_byte, best_loss, best_bits_per_byte, tokens, bytes, seconds, improved
-sample       step, prompt, text
 checkpoint   kind ("epoch"|"best"|"save"|"periodic"|"final"), path, step, epoch, bytes, seconds
 usage        rss_bytes (all processes), peak_rss_bytes, cpu_percent (100 = one core), read_bytes, write_bytes
 warning      text
+error        text, exit_code, rank
 rollback     step, to_step, reason
 stopped      step, reason, resume (command)
 result       state ("done"|"stopped"|"failed"), and the figures of the whole run: see `training.summary`
@@ -28,10 +28,10 @@ PLAN = "plan"
 STEP = "step"
 SPHERES = "spheres"
 VALIDATION = "validation"
-SAMPLE = "sample"
 CHECKPOINT = "checkpoint"
 USAGE = "usage"
 WARNING = "warning"
+ERROR = "error"
 ROLLBACK = "rollback"
 STOPPED = "stopped"
 RESULT = "result"

@@ -95,6 +95,11 @@ class Workspace:
 
     root: Path
 
+    @staticmethod
+    def here() -> Workspace:
+        """The current directory."""
+        return Workspace(Path.cwd())
+
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"

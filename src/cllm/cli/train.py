@@ -1,0 +1,88 @@
+"""`cllm train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from cllm.cli.options import options_of, settings_from
+from cllm.errors import InvalidInput
+from cllm.settings import TrainSettings
+from cllm.workspace import DEFAULT_CORPUS, RunDirectory, Workspace, check_name
+
+
+def started_at() -> float:
+    """When this command began: a time limit counts from the moment a person pressed enter."""
+    return float(psutil.Process().create_time())
+
+
+def new_run(paths: tuple[Path, ...], stdlib: bool, settings: TrainSettings) -> RunDirectory:
+    """Make the directory and the request of a run. Raises `InvalidInput`."""
+    from cllm.model.config import parse_size
+    from cllm.training.runconfig import RunConfig
+
+    check_name(settings.name)
+    if settings.size != "auto":
+        parse_size(settings.size)
+    if settings.minutes is not None and settings.minutes * 60 < 20:
+        raise InvalidInput(f"minutes = {settings.minutes}: preparing alone takes some seconds, so give at least 0.4")
+    if not paths and not stdlib:
+        if not Path(DEFAULT_CORPUS).is_file():
+            raise InvalidInput(
+                f"nothing to train on: name directories or files ('cllm train PATH...'), or make {DEFAULT_CORPUS} "
+                "with 'cllm prepare DIR'"
+            )
+        paths = (Path(DEFAULT_CORPUS),)
+    for path in paths:
+        if not path.exists():
+            raise InvalidInput(f"{path}: there is no such file or directory")
+    workspace = Workspace.here()
+    run = workspace.new_run()
+    run.data.mkdir()
+    run.checkpoints.mkdir()
+    RunConfig(settings, tuple(p.resolve() for p in paths), stdlib, workspace, started_at()).save(run)
+    return run
+
+
+def start_and_follow(run: RunDirectory, checkpoint: Path | None, as_json: bool, detach: bool) -> int:
+    """Start the training and show it; returns the exit code."""
+    from cllm.cli.attach import JsonLines, follow
+    from cllm.cli.bar import TrainingBar
+    from cllm.cli.outcome import print_outcome
+    from cllm.supervisor import launch
+
+    process, lifeline = launch(run, checkpoint, attached=not detach)
+    if detach:
+        click.echo(run.id)
+        click.echo(f"training in the background; 'cllm runs' shows it, 'cllm stop {run.id}' stops it", err=True)
+        return 0
+    code = follow(run, process, lifeline, JsonLines() if as_json else TrainingBar())
+    if code == 0 and not as_json:
+        print_outcome(run)
+    return code
+
+
+@click.command(name="train")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@options_of(TrainSettings)
+@click.option("--stdlib", is_flag=True, help="Train on the source of Python's own standard library.")
+@click.option("--detach", is_flag=True, help="Start in the background and print the run's id.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON; the last one is the result.")
+def command(paths: tuple[Path, ...], stdlib: bool, detach: bool, as_json: bool, **given: Any) -> None:
+    """Train a model on PATHS: directories, source files, or prepared data.
+
+    Without PATHS it takes training_data/repo_code.txt. The final model goes to models/, checkpoints to checkpoints/,
+    and everything else about the run to runs/.
+
+    \b
+      cllm train src/ --minutes 10
+      cllm train training_data/repo_code.txt --epochs 10
+
+    Ctrl-C stops after the step and saves; 'cllm resume' goes on from there.
+    """
+    settings = settings_from(TrainSettings, given)
+    sys.exit(start_and_follow(new_run(paths, stdlib, settings), None, as_json, detach))

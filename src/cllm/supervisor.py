@@ -1,0 +1,313 @@
+"""The process of a run that never loads torch: starts the workers, watches them, and leaves nothing behind.
+
+    cllm train (terminal) ── lifeline ──> supervisor ── lifeline ──> prepare, then rank 0, rank 1, ...
+
+A lifeline is a pipe (`training.lifeline`). When the supervisor is gone, however it died, the workers end at once. When
+the terminal's process is killed, the supervisor stops the training after its step and saves; when only the terminal is
+closed, that process says "detach" first, and the training goes on. The supervisor writes the exit record.
+
+Signals: the first SIGINT or SIGTERM stops after the step and saves, the second ends at once; SIGUSR1 saves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import psutil
+
+from cllm import events
+from cllm.errors import CllmError, Interrupted, StorageFull, TrainingFailed
+from cllm.runstate import State, write_exit, write_process
+from cllm.runstore import RunStore
+from cllm.training import lifeline
+from cllm.training.runconfig import load_plan
+from cllm.training.worker import FROM_CHECKPOINT, RENDEZVOUS
+from cllm.workspace import RunDirectory
+
+DETACH = b"d"
+POLL_S = 0.05
+USAGE_EVERY_S = 2.0
+GRACE_S = 3.0  # for the other ranks to tell their error after one has ended
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: for the exit record and the result."""
+
+    state: State
+    reason: str
+    exit_code: int
+
+
+def launch(run: RunDirectory, checkpoint: Path | None, attached: bool) -> tuple[subprocess.Popen[bytes], int | None]:
+    """Start the supervisor of `run` in a session of its own, its output in the run's log.
+
+    Returns the process and, if `attached`, the writing end of its lifeline.
+    """
+    environment = {k: v for k, v in os.environ.items() if k not in (lifeline.VARIABLE, FROM_CHECKPOINT)}
+    if checkpoint is not None:
+        environment[FROM_CHECKPOINT] = str(checkpoint)
+    reading, writing = os.pipe() if attached else (None, None)
+    if reading is not None:
+        environment[lifeline.VARIABLE] = str(reading)
+    with open(run.log, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cllm.supervisor", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=() if reading is None else (reading,),
+            env=environment,
+        )
+    if reading is not None:
+        os.close(reading)
+    return process, writing
+
+
+class Supervisor:
+    """Runs one run to its end."""
+
+    def __init__(self, run: RunDirectory, store: RunStore) -> None:
+        self._run, self._store = run, store
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._interrupts = 0
+        self._save_asked = False
+        self._why_stop = "Ctrl-C"
+        self._begun_seq = store.append(events.STAGE, {"stage": "starting", "done": 0, "total": 0})
+        self._peak_rss = 0
+        self._usage_at = 0.0
+        self._processes: dict[int, psutil.Process] = {}
+
+    # ---- signals and lifelines ------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Take signals, and watch the lifeline to the terminal's process if there is one."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_interrupt)
+        signal.signal(signal.SIGUSR1, self._on_save)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        descriptor = os.environ.pop(lifeline.VARIABLE, None)
+        if descriptor is not None:
+            threading.Thread(target=self._watch, args=(int(descriptor),), daemon=True, name="terminal").start()
+
+    def _watch(self, descriptor: int) -> None:
+        if os.read(descriptor, 1) != DETACH:
+            self._why_stop = "the command that had started it was killed"
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupts += 1
+
+    def _on_save(self, _number: int, _frame: FrameType | None) -> None:
+        self._save_asked = True
+
+    # ---- workers --------------------------------------------------------------------------------------------------
+
+    def _start(self, job: str, log: IO[bytes], reading: int, more: dict[str, str]) -> None:
+        environment = {**os.environ, lifeline.VARIABLE: str(reading), **more}
+        self._children.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "cllm.training.worker", job, str(self._run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(reading,),
+                env=environment,
+            )
+        )
+
+    def run(self) -> Ending:
+        """Prepare if there is no plan yet, then train."""
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, False)
+        with open(self._run.log, "ab") as log, tempfile.TemporaryDirectory(prefix="cllm-") as scratch:
+            try:
+                if load_plan(self._run) is None:
+                    self._start("prepare", log, reading, {})
+                    if (ending := self._wait()) is not None:
+                        return ending
+                plan = load_plan(self._run)
+                if plan is None:
+                    raise TrainingFailed(f"the data could not be prepared: see {self._run.log}")
+                for rank in range(plan.ranks):
+                    self._start(
+                        "rank", log, reading, worker_environment(rank, plan.ranks, plan.threads_per_rank, scratch)
+                    )
+                return self._wait() or self._ending_of_result()
+            finally:
+                self._kill_all()
+                os.close(writing)
+                os.close(reading)
+
+    def _wait(self) -> Ending | None:
+        """Until all workers have ended; None if all went well."""
+        told = 0
+        while True:
+            codes = [child.poll() for child in self._children]
+            if all(code == 0 for code in codes):
+                self._children.clear()
+                return None
+            if any(code not in (None, 0) for code in codes):
+                return self._failure()
+            if self._save_asked:
+                self._save_asked = False
+                self._store.send("save")
+            if self._interrupts > told:
+                told = self._interrupts
+                if told > 1:
+                    return Ending("stopped", "ended at once, as asked for", Interrupted.exit_code)
+                if not self._is_stepping():
+                    return Ending("stopped", f"stopped ({self._why_stop}) before the first step", Interrupted.exit_code)
+                self._store.send("stop")
+            self._tell_usage()
+            time.sleep(POLL_S)
+
+    def _is_stepping(self) -> bool:
+        last = self._store.last(events.STEP)
+        return last is not None and last.seq > self._begun_seq
+
+    def _failure(self) -> Ending:
+        """A worker has ended badly: the cause may be in another one, so give that a moment to say so."""
+        until = time.monotonic() + GRACE_S
+        first = next((i, c) for i, c in enumerate(child.poll() for child in self._children) if c not in (None, 0))
+        while (
+            time.monotonic() < until
+            and (error := self._error()) is None
+            and any(c.poll() is None for c in self._children)
+        ):
+            time.sleep(POLL_S)
+        error = self._error()
+        self._kill_all()
+        if error is not None:
+            return error
+        number, code = first
+        if code == StorageFull.exit_code:
+            return Ending("failed", full_disk_text(self._run), code)
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
+            return Ending("failed", f"rank {number} was ended by {name}{hint}", TrainingFailed.exit_code)
+        return Ending(
+            "failed", f"rank {number} failed with exit code {code}: see {self._run.log}", TrainingFailed.exit_code
+        )
+
+    def _error(self) -> Ending | None:
+        event = self._store.last(events.ERROR)
+        if event is None or event.seq < self._begun_seq:
+            return None
+        return Ending("failed", event.data["text"], event.data["exit_code"])
+
+    def _ending_of_result(self) -> Ending:
+        result = self._store.last(events.RESULT)
+        if result is None or result.seq < self._begun_seq:
+            return Ending("failed", f"the ranks ended without a result: see {self._run.log}", TrainingFailed.exit_code)
+        if result.data["state"] == "stopped":
+            return Ending("stopped", f"stopped ({self._why_stop}) and saved", Interrupted.exit_code)
+        return Ending("done", "complete", 0)
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.wait()
+        self._children.clear()
+
+    # ---- telling --------------------------------------------------------------------------------------------------
+
+    def _tell_usage(self) -> None:
+        """Memory, processor time and disk traffic of all workers together."""
+        if time.monotonic() - self._usage_at < USAGE_EVERY_S:
+            return
+        self._usage_at = time.monotonic()
+        rss = read = written = 0
+        cpu = 0.0
+        for child in self._children:
+            process = self._processes.setdefault(child.pid, psutil.Process(child.pid))
+            try:
+                with process.oneshot():
+                    rss += process.memory_info().rss
+                    cpu += process.cpu_percent()
+                    if hasattr(process, "io_counters"):
+                        counters = process.io_counters()
+                        read, written = read + counters.read_bytes, written + counters.write_bytes
+            except psutil.Error:
+                continue
+        self._peak_rss = max(self._peak_rss, rss)
+        self._store.append(
+            events.USAGE,
+            {
+                "rss_bytes": rss,
+                "peak_rss_bytes": self._peak_rss,
+                "cpu_percent": round(cpu, 1),
+                "read_bytes": read,
+                "write_bytes": written,
+            },
+        )
+
+    def conclude(self, ending: Ending) -> None:
+        """Write the exit record, and a result if the ranks have not written one."""
+        write_exit(self._run, ending.state, ending.reason, ending.exit_code)
+        result = self._store.last(events.RESULT)
+        if result is None or result.seq < self._begun_seq:
+            data: dict[str, Any] = {"state": ending.state, "reason": ending.reason, "exit_code": ending.exit_code}
+            if any(self._run.checkpoints.glob("*.cllm")):
+                data["resume"] = f"cllm resume {self._run.id}"
+            self._store.append(events.RESULT, data)
+
+
+def full_disk_text(run: RunDirectory) -> str:
+    """What to say where not even an event could be written."""
+    return f"no space left on the disk of {run.path}: free some, then 'cllm resume {run.id}'; no file was damaged"
+
+
+def worker_environment(rank: int, ranks: int, threads: int, scratch: str) -> dict[str, str]:
+    """What a rank is told by its environment."""
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(ranks),
+        RENDEZVOUS: str(Path(scratch) / "rendezvous"),
+        "GLOO_SOCKET_IFNAME": "lo0"
+        if sys.platform == "darwin"
+        else "lo",  # ranks of one machine talk over loopback only
+        "OMP_NUM_THREADS": str(threads),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # the ranks compile side by side already
+        "TOKENIZERS_PARALLELISM": "false",
+        # glibc gives large blocks back to the system at once; taking them anew for each tensor costs page faults.
+        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    }
+
+
+def main() -> None:
+    """`python -m cllm.supervisor RUN`."""
+    run = RunDirectory(Path(sys.argv[1]))
+    run.exit.unlink(missing_ok=True)
+    write_process(run)
+    with RunStore(run.store) as store:
+        supervisor = Supervisor(run, store)
+        supervisor.listen()
+        try:
+            ending = supervisor.run()
+        except CllmError as error:
+            ending = Ending("failed", str(error), error.exit_code)
+        try:
+            supervisor.conclude(ending)
+        except StorageFull:
+            ending = Ending("failed", full_disk_text(run), StorageFull.exit_code)
+    run.process.unlink(missing_ok=True)
+    sys.exit(ending.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""A whole training as one rank lives it: what is done between the steps. Rank 0 also records and saves."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Literal
+
+from cllm import events
+from cllm.checkpoint import load_weights, tensors_of
+from cllm.errors import NonFiniteLoss
+from cllm.runstore import RunStore
+from cllm.settings import TrainSettings
+from cllm.training.recorder import Recorder
+from cllm.training.saver import Kind, Saver
+from cllm.training.summary import summarise
+from cllm.training.trainer import NonFiniteStep, Step, Trainer
+from cllm.training.validation import Validator
+
+VALIDATIONS = 10  # in a run, at least, however few epochs it has
+MOST_ROLLBACKS = 3
+FINISH_S = 2.5  # to save the final model and end all processes
+
+SAVE, STOP, DISCARD, END = 1, 2, 4, 8
+COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
+
+Outcome = Literal["done", "stopped"]
+
+
+class Loop:
+    """Runs a `Trainer` to its end. Every decision is taken alike on every rank."""
+
+    def __init__(
+        self, trainer: Trainer, settings: TrainSettings, validator: Validator, store: RunStore, saver: Saver
+    ) -> None:
+        self.trainer, self.totals, self.plan = trainer, trainer.totals, trainer.plan
+        self._settings, self._validator, self._store, self._saver = settings, validator, store, saver
+        self._leads = trainer.rank == 0
+        self._recorder = Recorder(store, self.totals, self.plan.tokens_per_step)
+        self._began, self._wall_before = time.time(), self.totals.wall_s
+        self._validation_s = 0.0
+        self._validated_at, self._saved_at = -1, time.monotonic()
+        self._mark = self._mark_at(0.0 if self.plan.deadline is not None else self._progress())
+        self._epochs_done = self._mark[0]
+
+    def run(self) -> Outcome:
+        """Train until the end, or until told to stop. Raises `NonFiniteLoss` or `StorageFull`."""
+        if self.totals.step == 0:
+            self._validate()
+        self._tell(events.STAGE, stage="compiling" if self.plan.compile else "warming up", done=0, total=0)
+        self.trainer.warm_up()
+        self.trainer.take_snapshot()
+        self._tell(events.STAGE, stage="training", done=self.totals.step, total=self.plan.steps or 0)
+        while not (self.plan.steps is not None and self.totals.step >= self.plan.steps):
+            begun = time.monotonic()
+            try:
+                step = self.trainer.train_step(self._progress(), self._flags())
+            except NonFiniteStep:
+                self._go_back()
+                continue
+            self._record(step, time.monotonic() - begun)
+            if step.flags & STOP:
+                return self._stop(discard=bool(step.flags & DISCARD))
+            if step.flags & END:
+                break
+            if self._validation_is_due(step) and self._validate_and_judge():
+                return self._finish(early=True)
+            self._save_what_is_due(step)
+        return self._finish(early=False)
+
+    # ---- decisions ------------------------------------------------------------------------------------------------
+
+    def _progress(self) -> float:
+        """Share of the run that is done, by its steps or by its time, whichever is further; rank 0's clock counts."""
+        by_steps = self.totals.step / self.plan.steps if self.plan.steps else 0.0
+        if self.plan.deadline is None:
+            return by_steps
+        left = max(0.0, self.plan.deadline - self._reserve_s - time.time())
+        done = self.totals.training_s
+        return max(by_steps, done / (done + left) if done + left > 0 else 1.0)
+
+    @property
+    def _reserve_s(self) -> float:
+        """Seconds to keep for the last validation and for saving."""
+        return FINISH_S + 1.2 * self._validation_s
+
+    def _flags(self) -> int:
+        """Rank 0: the commands that came in, and whether the next step is the last that fits into the time."""
+        if not self._leads:
+            return 0
+        flags = 0
+        for command in self._store.take_commands():
+            flags |= COMMANDS.get(command, 0)
+        deadline = self.plan.deadline
+        if deadline is not None and time.time() + 2 * self._recorder.step_s > deadline - self._reserve_s:
+            flags |= END
+        return flags
+
+    def _mark_at(self, progress: float) -> tuple[int, int]:
+        """Changes where a validation is due: with each epoch, and with each tenth of the run."""
+        return math.floor(self.trainer.epoch + 1e-9), math.floor(progress * VALIDATIONS + 1e-6)
+
+    def _validation_is_due(self, step: Step) -> bool:
+        before = self._mark
+        self._mark = self._mark_at(self._progress() if self.plan.deadline is None else step.progress)
+        return self._mark != before
+
+    # ---- validation -----------------------------------------------------------------------------------------------
+
+    def _validate(self) -> None:
+        """Score the held-out windows; a better score than any before keeps the model as the best one."""
+        begun = time.monotonic()
+        score = self._validator.score(self.trainer.model)
+        self._validation_s = time.monotonic() - begun
+        self._validated_at = self.totals.step
+        if score is None:
+            return
+        totals = self.totals
+        totals.validation_loss, totals.bits_per_byte = score.loss, score.bits_per_byte
+        if totals.step == 0:  # what an untrained model reaches is a figure to compare with, not a model to keep
+            totals.initial_loss = score.loss
+        improved = totals.step > 0 and (totals.best_loss is None or score.loss < totals.best_loss)
+        if improved:
+            totals.best_loss, totals.best_bits_per_byte = score.loss, score.bits_per_byte
+            totals.best_step = totals.step
+        self._tell(
+            events.VALIDATION,
+            step=totals.step,
+            epoch=self.trainer.epoch,
+            loss=score.loss,
+            bits_per_byte=score.bits_per_byte,
+            best_loss=totals.best_loss,
+            best_bits_per_byte=totals.best_bits_per_byte,
+            tokens=score.tokens,
+            bytes=score.bytes,
+            seconds=self._validation_s,
+            improved=improved,
+        )
+        if improved:
+            self._save("best")
+
+    def _validate_and_judge(self) -> bool:
+        """Validate; returns whether the held-out loss has not become better for `patience` epochs."""
+        self._validate()
+        self.trainer.take_snapshot()
+        patience, totals = self._settings.patience, self.totals
+        if not patience or totals.best_loss is None:
+            return False
+        return (totals.step - totals.best_step) / self.plan.steps_per_epoch >= patience
+
+    # ---- saving and ending ----------------------------------------------------------------------------------------
+
+    def _save(self, kind: Kind) -> None:
+        if not self._leads:
+            return
+        self.totals.wall_s = self._wall_before + time.time() - self._began
+        resumable = kind not in ("best", "final")
+        self._saver.save(
+            kind,
+            self.trainer.model,
+            self.trainer.optimizer if resumable else None,
+            self.totals.step,
+            self._shown_epoch,
+            summarise(self.plan, self.totals),
+            self.totals.as_state(),
+        )
+        if resumable:
+            self._saved_at = time.monotonic()
+
+    def _save_what_is_due(self, step: Step) -> None:
+        epochs_done = math.floor(self.trainer.epoch + 1e-9)
+        if epochs_done > self._epochs_done:
+            self._epochs_done = epochs_done
+            if epochs_done % self._settings.checkpoint_every == 0:
+                self._save("epoch")
+        if step.flags & SAVE:
+            self._save("save")
+        if time.monotonic() - self._saved_at > self._settings.save_every_minutes * 60:
+            self._save("periodic")
+
+    def _stop(self, discard: bool) -> Outcome:
+        resume = f"cllm resume {self._saver.run_id}"
+        if not discard:
+            self._save("save")
+        self._tell(events.STOPPED, step=self.totals.step, reason="asked to stop", saved=not discard, resume=resume)
+        self._tell_result("stopped", resume=resume)
+        return "stopped"
+
+    def _finish(self, early: bool) -> Outcome:
+        """Validate the last weights, save them (after an early stop: the best ones) as the final model."""
+        if self._validated_at != self.totals.step:
+            self._validate()
+        self._save("periodic")
+        totals = self.totals
+        if early and self._leads:
+            self._tell(
+                events.WARNING,
+                text=f"stopped early: the held-out loss has not become better for {self._settings.patience} epochs; "
+                f"the final model is the best one, of step {totals.best_step}",
+            )
+            path, weights = self._saver.best_weights()
+            load_weights(self.trainer.model, tensors_of(path, "weights", weights), path)
+        self._save("final")
+        self._tell_result("done", stopped_early=early)
+        return "done"
+
+    def _go_back(self) -> None:
+        """After a step that was not finite: the last good state, and half the learning rate. Raises `NonFiniteLoss`."""
+        totals = self.totals
+        step, rollbacks = totals.step, totals.rollbacks + 1
+        if rollbacks > MOST_ROLLBACKS:
+            raise NonFiniteLoss(
+                f"the loss is not a number at step {step}, also after going back {MOST_ROLLBACKS} times with half the "
+                "learning rate: train again with a lower --learning-rate, or with --precision fp32"
+            )
+        self.trainer.go_back(rate_scale=totals.rate_scale / 2)
+        totals.rollbacks = rollbacks
+        self._mark = self._mark_at(0.0 if self.plan.deadline is not None else self._progress())
+        self._tell(
+            events.ROLLBACK,
+            step=step,
+            to_step=totals.step,
+            reason="the loss or the gradient was not a number; the learning rate is halved",
+        )
+
+    # ---- telling --------------------------------------------------------------------------------------------------
+
+    @property
+    def _shown_epoch(self) -> float:
+        return min(self.trainer.epoch, self.plan.epochs) if self.plan.epochs else self.trainer.epoch
+
+    def _tell(self, kind: str, **data: Any) -> None:
+        if self._leads:
+            self._recorder.tell(kind, **data)
+
+    def _tell_result(self, state: Outcome, **more: Any) -> None:
+        if self._leads:
+            self._recorder.tell_spheres((), force=True)
+            self.totals.wall_s = self._wall_before + time.time() - self._began
+            self._tell(
+                events.RESULT, state=state, **summarise(self.plan, self.totals), **self._saver.published(), **more
+            )
+
+    def _record(self, step: Step, seconds: float) -> None:
+        if not self._leads:
+            return
+        totals, plan = self.totals, self.plan
+        totals.grad_norm = step.grad_norm
+        self._recorder.add_step(step.spheres, step.tokens, seconds)
+        computing = self.trainer.spheres_of(totals.step)
+        self._recorder.tell_spheres(computing)
+        now = time.time()
+        if plan.deadline is not None:
+            eta_s = max(0.0, plan.deadline - now)
+        else:
+            eta_s = ((plan.steps or 0) - totals.step) * self._recorder.step_s
+        self._recorder.tell(
+            events.STEP,
+            step=totals.step,
+            steps=plan.steps,
+            epoch=self._shown_epoch,
+            loss=step.loss,
+            best_loss=totals.best_train_loss,
+            grad_norm=step.grad_norm,
+            learning_rate=step.learning_rate,
+            tokens=totals.tokens,
+            tokens_per_s=self._recorder.tokens_per_s,
+            step_s=seconds,
+            elapsed_s=self._wall_before + now - self._began,
+            eta_s=eta_s,
+            progress=self._progress(),
+        )

@@ -1,0 +1,229 @@
+"""The plan of a run: every choice that the settings left open, made once, recorded, and kept by a resume.
+
+Pure: what the machine and the corpus are like comes in as arguments; `planner` measures them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from cllm.errors import InvalidSettings, NotEnoughMemory
+from cllm.model.config import ModelConfig, config_for
+from cllm.settings import TrainSettings
+
+LEAST_CONTEXT = 16
+COMPILE_PAYS_AFTER_S = 150.0  # seconds of training from which compiling (20-60 s) has been seen to pay
+
+
+class Plan(BaseModel):
+    """What all ranks agree on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: ModelConfig
+    context: int  # tokens in a window
+    batch_size: int  # windows in a step
+    spheres: int
+    microbatches: int  # K
+    ranks: int
+    threads_per_rank: int
+    precision: str  # "bf16" | "fp32"
+    compile: bool
+    learning_rate: float
+    warmup: float  # share of the run
+    steps: int | None  # of the whole run; None: the time limit ends it
+    epochs: float | None
+    deadline: float | None = None  # seconds since the epoch, saving included
+    windows_per_epoch: int  # of one sphere
+    validation_tokens: int  # the most that one validation reads
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch_size * self.context
+
+    @property
+    def windows_per_microbatch(self) -> int:
+        return self.batch_size // self.microbatches
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return self.spheres * self.windows_per_epoch / self.batch_size
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What planning needs to know of the machine."""
+
+    cores: int
+    memory_bytes: int
+    bf16_pays: bool
+    has_compiler: bool
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors of `number`, ascending."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
+    """`wanted`, or the largest power of two of which every sphere has a window."""
+    if tokens_per_sphere > wanted:
+        return wanted
+    context = LEAST_CONTEXT
+    while context * 2 < tokens_per_sphere:
+        context *= 2
+    return min(context, wanted)
+
+
+def fitting_batch(settings: TrainSettings, windows: int, spheres: int, notes: list[str]) -> int:
+    """The batch size, if the data has so many windows; a default one is made smaller, an explicit one refused."""
+    if settings.batch_size <= windows:
+        return settings.batch_size
+    if "batch_size" in settings.model_fields_set:
+        raise InvalidSettings(
+            f"batch-size = {settings.batch_size}: the data has only {windows} windows of the context; "
+            f"use --batch-size {max(1, windows)} or less, a shorter --context, or more data"
+        )
+    batch = max(d for d in divisors(spheres) if d <= windows)
+    notes.append(f"batch size {batch} instead of {settings.batch_size}: the data has only {windows} windows")
+    return batch
+
+
+def choose_microbatches(settings: TrainSettings, batch_size: int, cores: int) -> int:
+    """K: a divisor of spheres and batch, enough for 4 ranks and for the cores. It sets the bits: never by `--threads`."""
+    possible = [d for d in divisors(settings.spheres) if batch_size % d == 0]
+    if settings.microbatches:
+        if settings.microbatches not in possible:
+            raise InvalidSettings(
+                f"microbatches = {settings.microbatches}: it must divide both {settings.spheres} spheres and the "
+                f"batch of {batch_size} windows; possible are {', '.join(map(str, possible))}"
+            )
+        return settings.microbatches
+    enough = [d for d in possible if d >= max(4, min(cores, settings.spheres))]
+    return enough[0] if enough else possible[-1]
+
+
+def deal_threads(settings: TrainSettings, microbatches: int, cores: int, notes: list[str]) -> tuple[int, int]:
+    """(ranks, threads per rank): one thread a rank wherever the ranks alone can use all cores, for the bits' sake."""
+    workers = settings.threads or cores
+    ranks = min(workers, microbatches)
+    if workers > microbatches:
+        notes.append(f"{ranks} ranks of {workers // ranks} threads: a step has {microbatches} microbatches")
+    return ranks, workers // ranks
+
+
+def memory_needed(model: ModelConfig, plan_ranks: int, windows: int, context: int) -> int:
+    """Bytes for all ranks, roughly: weights, gradients, partial sums, optimizer, snapshot and activations."""
+    weights = 4 * model.parameters * 11
+    tokens = windows * context
+    activations = tokens * (model.layers * (14 * model.width + 5 * model.ffn_width) * 4 + 10 * model.vocabulary)
+    scores = windows * model.heads * context**2 * model.layers * 10
+    return plan_ranks * (weights + activations + scores + (350 << 20))
+
+
+def check_memory(needed: int, available: int) -> None:
+    """Raises `NotEnoughMemory` with what to change."""
+    if needed > available:
+        raise NotEnoughMemory(
+            f"these settings need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are free: "
+            "use a smaller --size, --batch-size or --context, fewer --threads, or close other programs"
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """What planning needs to know of the prepared data."""
+
+    train_tokens: int
+    validation_tokens: int
+    vocabulary: int
+    windows_per_epoch: int  # of one sphere, at the plan's context
+
+
+def default_size(tokens: int) -> str:
+    """Without a time limit: the largest model with no more than 3 weights for each token of the corpus."""
+    for name in ("small", "mini", "micro"):
+        if tokens * 3 >= config_for(name, 1024, LEAST_CONTEXT).parameters:
+            return name
+    return "nano"
+
+
+def compile_pays(settings: TrainSettings, machine: Machine, expected_s: float) -> bool:
+    """Whether to run torch.compile; `expected_s` is how long the training will take without."""
+    if settings.compile == "auto":
+        return machine.has_compiler and expected_s > COMPILE_PAYS_AFTER_S
+    return settings.compile == "on"
+
+
+def make_plan(
+    settings: TrainSettings, size: str, context: int, data: Data, machine: Machine, tokens_per_s: float, started: float
+) -> Plan:
+    """Resolve everything. `tokens_per_s`, the expected speed, decides on compiling and on the validation's share.
+
+    `started` is when the run began, in seconds since the epoch: the time limit counts from there.
+    Raises `InvalidSettings` or `NotEnoughMemory`.
+    """
+    notes: list[str] = []
+    if context != settings.context:
+        notes.append(f"context {context} instead of {settings.context}: a sphere has too few tokens for more")
+    windows = settings.spheres * data.windows_per_epoch
+    batch_size = fitting_batch(settings, windows, settings.spheres, notes)
+    microbatches = choose_microbatches(settings, batch_size, machine.cores)
+    ranks, threads = deal_threads(settings, microbatches, machine.cores, notes)
+    model = config_for(size, data.vocabulary, context)
+    check_memory(memory_needed(model, ranks, batch_size // microbatches, context), machine.memory_bytes)
+
+    timed = settings.minutes is not None
+    epochs = float(settings.epochs) if not timed or "epochs" in settings.model_fields_set else None
+    steps = None if epochs is None else max(1, math.ceil(epochs * windows / batch_size))
+    expected_s = (settings.minutes or 0) * 60 if steps is None else steps * batch_size * context / tokens_per_s
+    validation_share = (
+        0.01 * expected_s * 3 * tokens_per_s
+    )  # a validation may take 1 % of the run; scoring is 3 times as fast as training
+    precision = settings.precision if settings.precision != "auto" else ("bf16" if machine.bf16_pays else "fp32")
+    if settings.warmup_steps is None:
+        warmup = 0.02
+    elif steps is not None:
+        warmup = min(1.0, settings.warmup_steps / steps)
+    else:
+        warmup = min(1.0, settings.warmup_steps * batch_size * context / (tokens_per_s * expected_s))
+    return Plan(
+        model=model,
+        context=context,
+        batch_size=batch_size,
+        spheres=settings.spheres,
+        microbatches=microbatches,
+        ranks=ranks,
+        threads_per_rank=threads,
+        precision=precision,
+        compile=compile_pays(settings, machine, expected_s),
+        learning_rate=settings.learning_rate,
+        warmup=warmup,
+        steps=steps,
+        epochs=epochs,
+        deadline=None if settings.minutes is None else started + settings.minutes * 60,
+        windows_per_epoch=data.windows_per_epoch,
+        validation_tokens=min(data.validation_tokens, max(16_384, min(262_144, int(validation_share)))),
+        notes=tuple(notes),
+    )
+
+
+def with_ranks(plan: Plan, threads: int) -> Plan:
+    """The same plan for another number of workers. Threads within a rank stay: they would change the bits."""
+    ranks = max(1, min(threads // plan.threads_per_rank, plan.microbatches))
+    return plan.model_copy(update={"ranks": ranks})
+
+
+def extended(plan: Plan, epochs: int | None, minutes: float | None, wall_s: float, now: float) -> Plan:
+    """The plan with its end moved: to `epochs` in all, or to `minutes` in all of which `wall_s` seconds are used up."""
+    change: dict[str, object] = {}
+    if epochs is not None:
+        change["epochs"] = float(epochs)
+        change["steps"] = max(1, math.ceil(epochs * plan.steps_per_epoch))
+    if minutes is not None:
+        change["deadline"] = now + max(0.0, minutes * 60 - wall_s)
+    return plan.model_copy(update=change)

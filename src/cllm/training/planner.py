@@ -1,0 +1,125 @@
+"""Chooses what the settings leave open, by timing a few steps on this machine (docs/planner.md)."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+from cllm import events, machine
+from cllm.errors import EmptyCorpus
+from cllm.model.config import SIZES, ModelConfig, config_for
+from cllm.order import WindowOrder
+from cllm.runstore import RunStore
+from cllm.settings import TrainSettings
+from cllm.training.plan import Data, Machine, Plan, default_size, fitting_context, make_plan
+from cllm.training.shards import Shards
+
+CANDIDATES = ("micro", "mini", "small")
+TOKENS_PER_WEIGHT = 2.0  # the largest candidate is taken that reaches so many in the time given
+OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
+COMPILE_S = 40.0
+COMPILE_GAIN = 1.3
+PROBE_WINDOWS, PROBE_REPEATS = 8, 3
+
+
+def this_machine() -> Machine:
+    """The facts that planning needs, without loading torch."""
+    return Machine(
+        machine.usable_cores(), machine.available_memory_bytes(), machine.bf16_pays(), machine.has_cpp_compiler()
+    )
+
+
+def probe(config: ModelConfig, bf16: bool) -> float:
+    """Tokens a second of one thread, forward and backward, not compiled: the median of a few microbatches."""
+    import torch
+
+    from cllm.model.transformer import Transformer
+
+    torch.set_num_threads(1)
+    model = Transformer(config, torch.bfloat16 if bf16 else torch.float32)
+    model.initialise(0)
+    ids = torch.zeros(PROBE_WINDOWS, config.context, dtype=torch.int64)
+    starts = torch.zeros_like(ids, dtype=torch.bool)
+    times = []
+    for _ in range(PROBE_REPEATS + 1):
+        begun = time.perf_counter()
+        model(ids, ids, starts).backward()
+        times.append(time.perf_counter() - begun)
+    return ids.numel() / statistics.median(times[1:])
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A candidate and how fast it is on all ranks."""
+
+    size: str
+    parameters: int
+    tokens_per_s: float
+
+
+def choose_size(timings: list[Timing], seconds: float) -> Timing:
+    """The largest candidate that sees `TOKENS_PER_WEIGHT` tokens for each weight in `seconds`, or the smallest."""
+    fitting = [t for t in timings if t.tokens_per_s * seconds >= TOKENS_PER_WEIGHT * t.parameters]
+    return max(fitting, key=lambda t: t.parameters) if fitting else min(timings, key=lambda t: t.parameters)
+
+
+def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
+    """The context that the data allow, and what there is of data at it. Raises `EmptyCorpus`."""
+    spheres = shards.deal(settings.spheres, settings.deal)
+    least = min(sum(len(piece) for piece in pieces) for pieces in spheres)
+    if least < 2:
+        raise EmptyCorpus(
+            f"the training data have {shards.train.tokens.size} tokens, too few for {settings.spheres} spheres: "
+            "give more or larger files (2 kB is enough to try)"
+        )
+    context = fitting_context(settings.context, least)
+    order = WindowOrder(
+        shards.train.tokens, shards.train.offsets, spheres, context, shards.tokenizer.end_of_text, settings.seed
+    )
+    return context, Data(
+        int(shards.train.tokens.size),
+        int(shards.validation.tokens.size),
+        shards.tokenizer.vocabulary,
+        order.windows_per_epoch,
+    )
+
+
+def plan_run(settings: TrainSettings, shards: Shards, started: float, store: RunStore) -> Plan:
+    """The plan of a new run. Raises `EmptyCorpus`, `InvalidSettings` or `NotEnoughMemory`."""
+    here = this_machine()
+    context, data = data_for(shards, settings)
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and here.bf16_pays)
+    workers = min(settings.threads or here.cores, here.cores)
+
+    def timing(size: str) -> Timing:
+        config = config_for(size, data.vocabulary, context)
+        return Timing(size, config.parameters, probe(config, bf16) * workers)
+
+    if settings.size != "auto":
+        candidates = [settings.size]
+    elif settings.minutes is None:
+        candidates = [default_size(data.train_tokens)]
+    else:
+        candidates = [*CANDIDATES]
+    store.append(events.STAGE, {"stage": "planning", "done": 0, "total": len(candidates)})
+    timings = []
+    for number, size in enumerate(candidates):
+        timings.append(timing(size))
+        store.append(events.STAGE, {"stage": "planning", "done": number + 1, "total": len(candidates)})
+    seconds = float("inf") if settings.minutes is None else settings.minutes * 60 - (time.time() - started) - OVERHEAD_S
+    chosen = choose_size(timings, seconds)
+    assert chosen.size in SIZES or chosen.size == settings.size
+    return make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
+
+
+def plan_event(plan: Plan) -> dict[str, object]:
+    """The "plan" event."""
+    return {
+        **plan.model_dump(mode="json", exclude={"model"}),
+        "size": f"{plan.model.layers}x{plan.model.width}",
+        "parameters": plan.model.parameters,
+        "vocabulary": plan.model.vocabulary,
+        "tokens_per_step": plan.tokens_per_step,
+        "steps_per_epoch": round(plan.steps_per_epoch, 3),
+    }

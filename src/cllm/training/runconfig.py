@@ -1,0 +1,73 @@
+"""What a run was asked to do: `config.json`, written once by whoever starts the run, read by all its processes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cllm import __version__
+from cllm.errors import RunNotFound
+from cllm.settings import TrainSettings, validated
+from cllm.storage import write_json
+from cllm.training.plan import Plan
+from cllm.workspace import RunDirectory, Workspace
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The request: what to train on, with which settings, where to publish, and since when its time runs."""
+
+    settings: TrainSettings
+    paths: tuple[Path, ...]
+    stdlib: bool
+    workspace: Workspace
+    started: float  # seconds since the epoch
+
+    def save(self, run: RunDirectory) -> None:
+        """Write `config.json`. Only what a person set is recorded as set, so that defaults can still be adapted."""
+        write_json(
+            run.config,
+            {
+                "cllm_version": __version__,
+                "started": self.started,
+                "workspace": str(self.workspace.root),
+                "paths": [str(p) for p in self.paths],
+                "stdlib": self.stdlib,
+                "settings": self.settings.model_dump(mode="json", exclude_unset=True),
+            },
+        )
+
+    @staticmethod
+    def load(run: RunDirectory) -> RunConfig:
+        """Read `config.json`. Raises `RunNotFound` if it is not one."""
+        try:
+            data: dict[str, Any] = json.loads(run.config.read_text())
+            return RunConfig(
+                validated(TrainSettings, data["settings"]),
+                tuple(Path(p) for p in data["paths"]),
+                data["stdlib"],
+                Workspace(Path(data["workspace"])),
+                data["started"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunNotFound(f"{run.config} is damaged or missing: the run cannot be continued") from error
+
+
+def plan_path(run: RunDirectory) -> Path:
+    """Where the plan of a run lies."""
+    return run.path / "plan.json"
+
+
+def save_plan(run: RunDirectory, plan: Plan) -> None:
+    """Write the plan."""
+    write_json(plan_path(run), plan.model_dump(mode="json"))
+
+
+def load_plan(run: RunDirectory) -> Plan | None:
+    """The plan of the run, None if it never came to one."""
+    try:
+        return Plan.model_validate_json(plan_path(run).read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,140 @@
+"""From paths to what the ranks read: corpus, tokenizer, token files. Done once a run.
+
+In a run's `data/`: `tokenizer.json`, and for each split tokens (uint16, documents joined) and offsets (int64).
+Everything a training reads is kept here, so a resume has the same data, whatever became of the sources.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cllm import events
+from cllm.corpus.manifest import manifest_path
+from cllm.corpus.prepare import Document, load, prepare
+from cllm.errors import EmptyCorpus
+from cllm.runstore import RunStore
+from cllm.settings import TrainSettings
+from cllm.spheres import Piece, deal
+from cllm.storage import write_bytes, write_json
+from cllm.tokenizer import Tokenizer, suggested_vocabulary
+from cllm.workspace import RunDirectory
+
+_ENCODE_BYTES = 4 << 20  # text encoded at a time
+
+
+@dataclass(frozen=True)
+class Split:
+    """The tokens of one split: documents joined, document i at offsets[i]:offsets[i + 1]."""
+
+    tokens: np.ndarray[Any, np.dtype[np.uint16]]
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+
+    @property
+    def counts(self) -> list[int]:
+        return [int(n) for n in np.diff(self.offsets)]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """What a rank trains on; the token arrays are memory-mapped."""
+
+    train: Split
+    validation: Split
+    directories: list[str]  # of each training document
+    tokenizer: Tokenizer
+    facts: dict[str, Any]  # the "corpus" event
+
+    @staticmethod
+    def load(run: RunDirectory) -> Shards:
+        """Open what `write_shards` wrote."""
+        facts = json.loads((run.data / "facts.json").read_text())
+        return Shards(
+            _open(run.data, "train"),
+            _open(run.data, "validation"),
+            facts.pop("directories"),
+            Tokenizer.from_json(run.tokenizer.read_text()),
+            facts,
+        )
+
+    def deal(self, spheres: int, how: Literal["even", "directory"]) -> list[list[Piece]]:
+        """The training tokens of each sphere."""
+        return deal(self.train.counts, self.directories, spheres, how)
+
+
+def _open(directory: Path, split: str) -> Split:
+    return Split(
+        np.load(directory / f"{split}_tokens.npy", mmap_mode="r", allow_pickle=False),
+        np.load(directory / f"{split}_offsets.npy", allow_pickle=False),
+    )
+
+
+def _encode(documents: Iterable[Document], tokenizer: Tokenizer) -> Split:
+    """Encode in batches of bounded size, keeping only the tokens."""
+    arrays: list[np.ndarray[Any, Any]] = []
+    batch: list[str] = []
+    waiting = 0
+
+    def flush() -> None:
+        arrays.extend(np.asarray(ids, dtype=np.uint16) for ids in tokenizer.encode_batch(batch))
+        batch.clear()
+
+    for document in documents:
+        batch.append(document.text.decode())
+        waiting += len(document.text)
+        if waiting >= _ENCODE_BYTES:
+            flush()
+            waiting = 0
+    flush()
+    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+    np.cumsum([len(a) for a in arrays], out=offsets[1:])
+    return Split(np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.uint16), offsets)
+
+
+def _save(directory: Path, name: str, split: Split) -> None:
+    np.save(directory / f"{name}_tokens.npy", split.tokens, allow_pickle=False)
+    np.save(directory / f"{name}_offsets.npy", split.offsets, allow_pickle=False)
+
+
+def write_shards(
+    run: RunDirectory, paths: Sequence[Path], settings: TrainSettings, stdlib: bool, store: RunStore
+) -> None:
+    """Prepare `paths` into the run's `data/`. Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        store.append(events.STAGE, {"stage": stage, "done": done, "total": total})
+
+    manifest = prepare(paths, run.corpus, seed=settings.seed, stdlib=stdlib, progress=progress)
+    sizes = {s: sum(f.size for f in manifest.included(s)) for s in ("train", "validation", "test")}
+    if sizes["train"] < 256:
+        raise EmptyCorpus(
+            f"only {sizes['train']} bytes of text are left to train on: give more or larger files (2 kB will do)"
+        )
+    vocabulary = settings.vocabulary or suggested_vocabulary(sizes["train"])
+    progress("tokenizer", 0, sizes["train"])
+    tokenizer = Tokenizer.train((d.text.decode() for d in load(run.corpus, "train")), vocabulary)
+    write_bytes(run.tokenizer, tokenizer.to_json().encode())
+    progress("tokenizing", 0, sizes["train"])
+    train = _encode(load(run.corpus, "train"), tokenizer)
+    validation = _encode(load(run.corpus, "validation"), tokenizer)
+    _save(run.data, "train", train)
+    _save(run.data, "validation", validation)
+    facts = {
+        "files": len(list(manifest.included())),
+        "languages": manifest.languages(),
+        "left_out": manifest.left_out(),
+        **{f"{name}_bytes": size for name, size in sizes.items()},
+        "tokens": int(train.offsets[-1]),
+        "validation_tokens": int(validation.offsets[-1]),
+        "vocabulary": tokenizer.vocabulary,
+        "manifest": str(manifest_path(run.corpus)),
+        "manifest_sha256": manifest.sha256,
+    }
+    directories = [str(Path(f.path).parent) for f in manifest.included("train")]
+    write_json(run.data / "facts.json", {**facts, "directories": directories})
+    store.append(events.CORPUS, facts)

@@ -1,0 +1,188 @@
+"""One rank's share of the arithmetic: `train_step`, and the state that it changes.
+
+When to validate, save or stop is the business of `cllm.training.loop`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from cllm.model.optim import MuonAdamW, OptimizerSettings
+from cllm.model.transformer import Transformer
+from cllm.order import NO_TARGET, Batch, WindowOrder
+from cllm.settings import TrainSettings
+from cllm.training.plan import Plan
+from cllm.training.recorder import SphereCount, Totals
+from cllm.training.reducer import ExactReducer, FastReducer
+from cllm.training.schedule import learning_rate
+from cllm.training.shards import Shards
+
+CLIP_NORM = 1.0
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step gave; the same on every rank."""
+
+    spheres: list[int]
+    tokens: list[int]  # targets of each microbatch
+    loss: float  # nats per token
+    grad_norm: float
+    learning_rate: float
+    progress: float  # of the run, 0..1, when the step began, as rank 0 saw it
+    flags: int  # what rank 0 asks all ranks to do after the step
+
+
+class NonFiniteStep(Exception):
+    """Loss or gradient norm of a step is not finite; weights and optimizer are as before it."""
+
+
+def as_tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets and starts, (B, T) each."""
+    return torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), torch.from_numpy(batch.starts)
+
+
+class Trainer:
+    """Model, optimizer, data order and reducer of one rank. All ranks hold the same weights, bit for bit."""
+
+    def __init__(self, plan: Plan, settings: TrainSettings, shards: Shards, rank: int) -> None:
+        self.plan, self.rank = plan, rank
+        self.totals = Totals(spheres=[SphereCount() for _ in range(plan.spheres)])
+        self.model = Transformer(plan.model, torch.bfloat16 if plan.precision == "bf16" else torch.float32)
+        self.model.initialise(settings.seed)
+        self.optimizer = MuonAdamW(self.model, OptimizerSettings(weight_decay=settings.weight_decay))
+        self._shares = self.optimizer.shares(plan.ranks)
+        self._parameters = list(self.model.parameters())
+        self._weights = sum(p.numel() for p in self._parameters)
+        # What is summed over the microbatches: the gradient, the loss and the number of targets of each microbatch,
+        # and rank 0's word on progress and flags.
+        self._sum = torch.zeros(self._weights + 2 * plan.microbatches + 2)
+        reducer = ExactReducer if settings.reducer == "exact" else FastReducer
+        self._reducer = reducer(plan.microbatches, rank, plan.ranks, self._sum)
+        self._order = WindowOrder(
+            shards.train.tokens,
+            shards.train.offsets,
+            shards.deal(plan.spheres, settings.deal),
+            plan.context,
+            shards.tokenizer.end_of_text,
+            settings.seed,
+        )
+        self._word = torch.zeros(2)
+        self._loss: Loss = self.model
+        self._snapshot: dict[str, Any] = {}
+
+    @property
+    def epoch(self) -> float:
+        """Passes through the data so far."""
+        return self.totals.step / self.plan.steps_per_epoch
+
+    def spheres_of(self, step: int) -> list[int]:
+        """The K spheres whose turn it is, in rotation round the ring."""
+        first = step * self.plan.microbatches
+        return [(first + k) % self.plan.spheres for k in range(self.plan.microbatches)]
+
+    def train_step(self, progress: float, flags: int) -> Step:
+        """Forward and backward of all microbatches, reduce, check, clip, step.
+
+        Rank 0's `progress` (0..1) and `flags` hold, and reach all ranks. Raises `NonFiniteStep` before a weight changes.
+        """
+        K, n, spheres = self.plan.microbatches, self._weights, self.spheres_of(self.totals.step)
+        self._word = torch.tensor([progress, float(flags)])
+        total = self._reducer.reduce(self._microbatch)
+        losses = total[n : n + K].tolist()
+        counts = [int(count) for count in total[n + K : n + 2 * K].tolist()]
+        progress, flags = total[-2].item(), int(total[-1].item())
+
+        gradient = total[:n].div_(max(1, sum(counts)))
+        grad_norm = gradient.norm().item()
+        if not (math.isfinite(sum(losses)) and math.isfinite(grad_norm)):
+            raise NonFiniteStep
+        if grad_norm > CLIP_NORM:
+            gradient.mul_(CLIP_NORM / grad_norm)
+
+        rate = self.totals.rate_scale * learning_rate(self.plan.learning_rate, progress, self.plan.warmup)
+        self._point_gradients_at(total)
+        self.optimizer.gather(self._shares[self.rank].names)
+        self._exchange_updates()
+        self.optimizer.apply(rate)
+
+        self.totals.add_step(spheres, losses, counts)
+        return Step(spheres, counts, sum(losses) / max(1, sum(counts)), grad_norm, rate, progress, flags)
+
+    def _microbatch(self, k: int, out: Tensor) -> None:
+        """Add the gradient of microbatch k, its summed loss and its number of targets into `out`."""
+        if k == 0:  # always on rank 0
+            out[-2:] += self._word
+        batch = self._batch(k)
+        self._point_gradients_at(out)
+        loss = self._loss(*as_tensors(batch))
+        loss.backward()
+        out[self._weights + k] = loss.detach()
+        out[self._weights + self.plan.microbatches + k] = int((batch.targets != NO_TARGET).sum())
+
+    def _batch(self, k: int) -> Batch:
+        step, windows = self.totals.step, self.plan.windows_per_microbatch
+        turn = step * self.plan.microbatches // self.plan.spheres  # how often this sphere has had its turn
+        return self._order.batch(self.spheres_of(step)[k], turn * windows, windows)
+
+    def _point_gradients_at(self, flat: Tensor) -> None:
+        position = 0
+        for parameter in self._parameters:
+            parameter.grad = flat[position : position + parameter.numel()].view_as(parameter)
+            position += parameter.numel()
+
+    def _exchange_updates(self) -> None:
+        """Give every rank the updates that the others have orthogonalised."""
+        if self.plan.ranks > 1:
+            for source, share in enumerate(self._shares):
+                if share.names:
+                    dist.broadcast(self.optimizer.updates[share.first : share.end].view(torch.uint8), src=source)
+
+    def warm_up(self) -> bool:
+        """Compile, if the plan says so, by a forward and backward pass that changes nothing.
+
+        Where it cannot be compiled on some rank, no rank uses it. Returns whether the compiled model is used.
+        """
+        if not self.plan.compile:
+            return False
+        torch._inductor.config.compile_threads = 1
+        compiled = torch.compile(self.model, dynamic=False)
+        failed = torch.zeros(1)
+        try:
+            self._point_gradients_at(self._sum)
+            compiled(*as_tensors(self._batch(0))).backward()
+        except Exception:  # whatever a compiler or its absence raises: the plain model does the same work
+            failed += 1
+        if self.plan.ranks > 1:
+            dist.all_reduce(failed)
+        if not failed.item():
+            self._loss = compiled
+        return not failed.item()
+
+    def take_snapshot(self) -> None:
+        """Keep a copy of the state in memory, to go back to."""
+        self._snapshot = {
+            "weights": {n: t.clone() for n, t in self.model.state_dict().items()},
+            "optimizer": {n: t.clone() for n, t in self.optimizer.state().items()},
+            "totals": self.totals.as_state(),
+        }
+
+    def go_back(self, rate_scale: float) -> None:
+        """Return to the snapshot, with the learning rate scaled from there on."""
+        self.load(self._snapshot["weights"], self._snapshot["optimizer"], self._snapshot["totals"])
+        self.totals.rate_scale = rate_scale
+
+    def load(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], totals: dict[str, Any]) -> None:
+        """Continue from a state. Raises `KeyError` or `RuntimeError` if it is of another model."""
+        self.model.load_state_dict(dict(weights))
+        self.optimizer.load(optimizer)
+        self.totals.take_over(totals)

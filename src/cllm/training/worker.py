@@ -1,0 +1,120 @@
+"""The processes of a run: `python -m cllm.training.worker prepare|rank RUN`, started by `cllm.supervisor`.
+
+`prepare` makes data and plan and ends. `rank` trains; RANK, WORLD_SIZE and the rendezvous file come in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from cllm import events
+from cllm.errors import CllmError, NotEnoughMemory, RunNotFound
+from cllm.runstore import RunStore
+from cllm.training import lifeline
+from cllm.training.runconfig import RunConfig, load_plan, save_plan
+from cllm.training.shards import Shards, write_shards
+from cllm.workspace import RunDirectory
+
+RENDEZVOUS = "CLLM_RENDEZVOUS"
+FROM_CHECKPOINT = "CLLM_FROM_CHECKPOINT"
+
+
+def prepare(run: RunDirectory, store: RunStore) -> None:
+    """Corpus, tokenizer, shards and plan of a new run."""
+    from cllm.training.planner import plan_event, plan_run
+
+    config = RunConfig.load(run)
+    write_shards(run, config.paths, config.settings, config.stdlib, store)
+    plan = plan_run(config.settings, Shards.load(run), config.started, store)
+    save_plan(run, plan)
+    store.append(events.PLAN, plan_event(plan))
+
+
+def train(run: RunDirectory, store: RunStore) -> None:
+    """One rank, to the end of the training."""
+    import torch
+    import torch.distributed as dist
+
+    from cllm import checkpoint, container
+    from cllm.training.loop import Loop
+    from cllm.training.saver import Saver
+    from cllm.training.trainer import Trainer
+    from cllm.training.validation import Validator
+
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    config, plan = RunConfig.load(run), load_plan(run)
+    if plan is None:
+        raise RunNotFound(f"run {run.id} has no plan: start again with 'cllm train'")
+    torch.set_num_threads(plan.threads_per_rank)
+    torch.set_num_interop_threads(1)
+    if ranks > 1:
+        rendezvous = f"file://{os.environ[RENDEZVOUS]}"
+        dist.init_process_group(
+            "gloo", init_method=rendezvous, rank=rank, world_size=ranks, timeout=timedelta(minutes=30)
+        )
+    shards = Shards.load(run)
+    trainer = Trainer(plan, config.settings, shards, rank)
+    source = os.environ.get(FROM_CHECKPOINT)
+    if source is not None:
+        path = Path(source)
+        header, sections = container.read(path)
+        trainer.load(
+            checkpoint.tensors_of(path, checkpoint.WEIGHTS, sections[checkpoint.WEIGHTS]),
+            checkpoint.tensors_of(path, checkpoint.OPTIMIZER, sections[checkpoint.OPTIMIZER]),
+            header.state,
+        )
+    else:
+        trainer.totals.wall_s = time.time() - config.started
+    validator = Validator(shards.validation, shards.tokenizer, plan.context, plan.validation_tokens, rank, plan.ranks)
+    saver = Saver(
+        run,
+        config.workspace,
+        store,
+        config.settings.name,
+        shards.tokenizer,
+        config.settings.model_dump(mode="json"),
+        shards.facts["manifest_sha256"],
+    )
+    Loop(trainer, config.settings, validator, store, saver).run()
+    if ranks > 1:
+        dist.barrier()  # no rank leaves while another still talks to it
+        dist.destroy_process_group()
+
+
+def run_guarded(work: Callable[[RunDirectory, RunStore], None], run: RunDirectory) -> int:
+    """Do the work; what goes wrong becomes an "error" event for people, a traceback in the log, and the exit code."""
+    with RunStore(run.store) as store:
+        try:
+            work(run, store)
+            return 0
+        except CllmError as error:
+            known = error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+                raise
+            known = NotEnoughMemory(
+                "out of memory: use a smaller --size, --batch-size or --context, fewer --threads, or close programs"
+            )
+        store.append(
+            events.ERROR, {"text": str(known), "exit_code": known.exit_code, "rank": int(os.environ.get("RANK", "0"))}
+        )
+        return known.exit_code
+
+
+def main() -> None:
+    """Entry point."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what a Ctrl-C means
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    lifeline.hang_on()
+    job, path = sys.argv[1:]
+    sys.exit(run_guarded({"prepare": prepare, "rank": train}[job], RunDirectory(Path(path))))
+
+
+if __name__ == "__main__":
+    main()
