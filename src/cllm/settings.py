@@ -84,13 +84,13 @@ class SamplingSettings(Settings):
     """How tokens are chosen from the model's distribution, in the order in which the filters are applied."""
 
     max_tokens: int = setting(256, "Tokens to generate at most", "tokens", ge=1, le=1_000_000)
+    repetition_penalty: float = setting(
+        1.0, "Divide the scores of tokens already seen (Keskar et al. 2019); 1 = off", gt=0, le=100
+    )
     temperature: float = setting(0.7, "Sharpness of the distribution; 0 = always the likeliest token", ge=0, le=100)
     top_k: int = setting(0, "Keep only the k likeliest tokens; 0 = all", "tokens", ge=0)
     top_p: float = setting(0.95, "Keep the likeliest tokens that together have this probability; 1 = all", gt=0, le=1)
     min_p: float = setting(0.0, "Keep tokens at least this likely relative to the likeliest; 0 = all", ge=0, le=1)
-    repetition_penalty: float = setting(
-        1.0, "Divide the scores of tokens already seen (Keskar et al. 2019); 1 = off", gt=0, le=100
-    )
     seed: int | None = setting(None, "Seed of the random draws; unset = a new one each time", ge=0, le=2**63 - 1)
     stop: tuple[str, ...] = setting((), "Strings at which generation ends; they are not part of the result")
 
