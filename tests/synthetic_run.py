@@ -39,6 +39,7 @@ class SyntheticRun:
     seed: int = 0
     time: float = START
     settings: dict[str, Any] = field(default_factory=dict)
+    model: tuple[Path, str] | None = None  # the file of the last checkpoint, and the digest of its weights
 
     @property
     def steps(self) -> int:
@@ -108,23 +109,17 @@ class SyntheticRun:
             2.0,
         )
         done = self.steps if self.until is None else self.until
+        if done:
+            self._validation(0)
         draws = np.random.default_rng(self.seed).normal(0, self.noise, self.steps)
         best = math.inf
         for step in range(1, done + 1):
             best = self._step(step, float(draws[step - 1]), best)
-        if done:
-            self.append(
-                events.CHECKPOINT,
-                {
-                    "kind": "final" if done == self.steps else "save",
-                    "path": "checkpoints/last.cllm",
-                    "step": done,
-                    "epoch": done / self.steps_per_epoch,
-                    "bytes": 10,
-                    "seconds": 0.1,
-                },
-                0.1,
-            )
+        if self.model is not None:
+            path, digest = self.model
+            where = {"path": str(path), "weights_sha256": digest, "bytes": path.stat().st_size}
+            when = {"step": done, "epoch": done / self.steps_per_epoch, "seconds": 0.1}
+            self.append(events.CHECKPOINT, {"kind": "final" if done == self.steps else "save", **where, **when}, 0.1)
         if self.state in ("done", "stopped", "failed"):
             self.append(events.RESULT, {"state": self.state})
 
@@ -148,6 +143,7 @@ class SyntheticRun:
                 "learning_rate": rate,
                 "tokens": TOKENS_PER_STEP * step,
                 "tokens_per_s": TOKENS_PER_STEP / STEP_S,
+                "step_s": 0.9 * STEP_S,
                 "elapsed_s": elapsed,
                 "eta_s": STEP_S * (self.steps - step),
                 "progress": share,
@@ -167,23 +163,15 @@ class SyntheticRun:
                 },
             )
         if step % self.steps_per_epoch == 0:
-            held_out = self.loss(step) + 0.25
-            self.append(
-                events.VALIDATION,
-                {
-                    "step": step,
-                    "epoch": epoch,
-                    "loss": held_out,
-                    "bits_per_byte": held_out / 3.3 / math.log(2),
-                    "best_loss": held_out,
-                    "best_bits_per_byte": held_out / 3.3 / math.log(2),
-                    "tokens": 110_000,
-                    "bytes": 360_000,
-                    "seconds": 1.0,
-                    "improved": True,
-                },
-            )
+            self._validation(step)
         return best
+
+    def _validation(self, step: int) -> None:
+        loss = self.loss(max(1, step)) + 0.25
+        bits = loss / 3.3 / math.log(2)  # 3.3 bytes a token
+        known = {"loss": loss, "bits_per_byte": bits, "best_loss": loss, "best_bits_per_byte": bits}
+        counted = {"tokens": 110_000, "bytes": 363_000, "seconds": 1.0, "improved": True}
+        self.append(events.VALIDATION, {"step": step, "epoch": step / self.steps_per_epoch, **known, **counted})
 
     def _spheres(self, step: int, loss: float) -> None:
         working = [s for s in range(self.spheres) if s not in self.idle]
@@ -202,3 +190,37 @@ class SyntheticRun:
                 }
             )
         self.append(events.SPHERES, {"step": step, "spheres": each})
+
+
+def write_model(path: Path, run: str) -> str:
+    """A real, untrained model of a few thousand weights at `path`; returns the digest of its weights."""
+    import torch
+
+    from cllm import __version__, checkpoint
+    from cllm.container import Header
+    from cllm.model.config import ModelConfig
+    from cllm.model.transformer import Transformer
+    from cllm.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.train(["def f(x):\n    return x\n"] * 3, 280)
+    config = ModelConfig(
+        vocabulary=320, context=64, layers=1, width=32, heads=2, kv_heads=1, head_width=16, ffn_width=64
+    )
+    torch.manual_seed(0)
+    weights = Transformer(config).state_dict()
+    digest = checkpoint.weights_sha256(weights)
+    header = Header(
+        kind="model",
+        name="tiny",
+        cllm_version=__version__,
+        model=config.model_dump(),
+        weights_sha256=digest,
+        tokenizer_sha256=tokenizer.sha256,
+        step=480,
+        epoch=10.0,
+        run=run,
+        training={"bits_per_byte": 0.76},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write(path, header, weights, tokenizer.to_json())
+    return digest

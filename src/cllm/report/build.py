@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from cllm.container import read_header
 from cllm.corpus.manifest import Manifest, manifest_path
 from cllm.errors import InvalidCheckpoint, InvalidInput
 from cllm.report import codegen
@@ -94,12 +95,23 @@ def language_sizes(run: RunDirectory, history: History) -> dict[str, int]:
 
 def find_model(run: RunDirectory, history: History) -> ModelFile | None:
     """The run's final model, else its best or newest checkpoint that is still there."""
-    newest = reversed(history.checkpoints)
-    for checkpoint in sorted(newest, key=lambda c: BEST_FIRST.index(c["kind"])):
+    for checkpoint in sorted(reversed(history.checkpoints), key=lambda c: BEST_FIRST.index(c["kind"])):
         path = located(run, checkpoint["path"])
-        if path.is_file():
-            return ModelFile(path=_shown(run, path), kind=checkpoint["kind"], bytes=path.stat().st_size)
+        digest = checkpoint["weights_sha256"]
+        if not path.is_file() or _weights(path) not in (digest, None):  # another run has since published there
+            path = next((own for own in run.checkpoints.glob("*.cllm") if _weights(own) == digest), path)
+            if _weights(path) != digest:
+                continue
+        return ModelFile(path=_shown(run, path), kind=checkpoint["kind"], bytes=path.stat().st_size)
     return None
+
+
+def _weights(path: Path) -> str | None:
+    """The digest of a file's weights as its header has it; None if the header cannot be read."""
+    try:
+        return read_header(path).weights_sha256
+    except InvalidCheckpoint:
+        return None
 
 
 def located(run: RunDirectory, path: str) -> Path:

@@ -21,10 +21,10 @@ class Times(Figures):
 
     started: float | None = None  # seconds since the epoch
     total_s: float = 0.0  # from the first event to the last, without the pauses between a stop and a resume
-    training_s: float = 0.0  # in steps and the validations between them
-    per_epoch_s: float | None = None
-    per_step_ms: float | None = None  # training time over steps
-    median_step_ms: float | None = None  # without what happens between steps
+    training_s: float = 0.0  # in steps, without validating and saving
+    per_epoch_s: float | None = None  # with validating and saving
+    per_step_ms: float | None = None  # mean of the training time
+    median_step_ms: float | None = None
 
 
 class Losses(Figures):

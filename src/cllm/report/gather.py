@@ -46,7 +46,7 @@ def gather(run: str, state: str, history: History, settings: dict[str, Any], rea
 
 
 def step_seconds(steps: Sequence[Data]) -> list[float]:
-    """The time that each step took, with what came before it since the last one.
+    """The time that each step took, with the validating and saving since the one before it.
 
     The first step's time is not on record and taken as the median of the others. `elapsed_s` may begin anew after a
     resume; such a step, too, gets the median.
@@ -70,16 +70,15 @@ def times(history: History) -> Times:
     steps = history.steps
     if not steps:
         return Times(started=history.started, total_s=history.running_s)
-    seconds = step_seconds(steps)
-    training_s = sum(seconds)
-    done, passes = steps[-1]["step"], steps[-1]["epoch"]
+    in_steps = [step["step_s"] for step in steps]
+    training_s, in_loop_s, passes = sum(in_steps), sum(step_seconds(steps)), steps[-1]["epoch"]
     return Times(
         started=history.started,
-        total_s=max(history.running_s, training_s),
+        total_s=max(history.running_s, in_loop_s),
         training_s=training_s,
-        per_epoch_s=training_s / passes if passes > 0 else None,
-        per_step_ms=1000 * training_s / done if done else None,
-        median_step_ms=1000 * statistics.median(seconds),
+        per_epoch_s=in_loop_s / passes if passes > 0 else None,
+        per_step_ms=1000 * training_s / len(steps),
+        median_step_ms=1000 * statistics.median(in_steps),
     )
 
 
@@ -115,7 +114,7 @@ def epochs(history: History) -> tuple[Epoch, ...]:
     groups: dict[int, list[tuple[Data, float]]] = {}
     for step, seconds in zip(history.steps, step_seconds(history.steps), strict=True):
         groups.setdefault(epoch_of(step), []).append((step, seconds))
-    held_out = {epoch_of(v): v for v in history.validations}
+    held_out = {epoch_of(v): v for v in history.validations if v["step"] > 0}
     return tuple(
         Epoch(
             epoch=number,
@@ -197,10 +196,10 @@ def throughput(history: History, settings: dict[str, Any]) -> Throughput:
         return Throughput(planned_steps=history.plan.get("steps"), planned_epochs=planned_epochs)
     last = history.steps[-1]
     rates = [step["tokens_per_s"] for step in history.steps]
-    training_s = sum(step_seconds(history.steps))
+    training_s = sum(step["step_s"] for step in history.steps)
     return Throughput(
         steps=last["step"],
-        planned_steps=last.get("steps", history.plan.get("steps")),
+        planned_steps=last["steps"],
         epochs=last["epoch"],
         planned_epochs=planned_epochs,
         tokens=last["tokens"],

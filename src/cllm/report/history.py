@@ -40,6 +40,7 @@ class History:
     corpus: Data = field(default_factory=dict)
     plan: Data = field(default_factory=dict)
     result: Data = field(default_factory=dict)
+    errors: int = 0
     rollbacks: int = 0
     repeated_steps: int = 0  # done again after an interruption
     started: float | None = None  # seconds since the epoch
@@ -102,6 +103,9 @@ def _take(history: History, event: Event) -> None:
             history.result = data
         case events.WARNING:
             history.issues.append(Issue(event.time, "warning", str(data.get("text", ""))))
+        case events.ERROR:
+            history.errors += 1
+            history.issues.append(Issue(event.time, "error", str(data.get("text", ""))))
         case events.ROLLBACK:
             history.rollbacks += 1
             _forget_after(history, data["to_step"])

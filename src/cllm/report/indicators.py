@@ -10,6 +10,7 @@ from itertools import pairwise
 from cllm.report.figures import Report, Verdict
 from cllm.report.gather import epoch_of
 from cllm.report.history import Data, History
+from cllm.report.markdown import duration, epochs_of
 
 TARGET_LOSS = 2.5  # nats per token
 SIGMAS = 3.0  # a rise between two stretches of a run counts when it is larger than this many standard errors
@@ -19,7 +20,7 @@ MEMORY_SHARE = 0.9
 def success_indicators(report: Report, history: History) -> tuple[Verdict, ...]:
     """What the guide calls a successful training."""
     return (
-        _complete(report),
+        _complete(report, history),
         _decreases(history.steps),
         _loss_target(report),
         _all_active(report),
@@ -57,18 +58,22 @@ def rises(parts: Sequence[Sequence[float]]) -> int:
     return count
 
 
-def _complete(report: Report) -> Verdict:
+def _complete(report: Report, history: History) -> Verdict:
     name = "All epochs complete, or the time used up as planned"
     done = report.throughput
-    planned_epochs, planned_steps = done.planned_epochs or 0, done.planned_steps or 0
-    figure = f"{done.epochs:.2f} of {planned_epochs:g} epochs, {done.steps} of {planned_steps} steps"
+    steps = f"{done.steps:,}" + (f" of {done.planned_steps:,}" if done.planned_steps else "")
+    figure = f"{epochs_of(done)}, {steps} steps, {duration(report.times.total_s)}"
+    if (minutes := report.settings.get("minutes")) is not None:
+        figure += f" of {duration(60 * minutes)}"
     if report.state == "running":
         return Verdict(name=name, passed=None, figure=f"{figure} so far")
     if report.state != "done":
         return Verdict(name=name, passed=False, figure=f"{figure}; {report.state}")
     if done.planned_steps and done.steps < done.planned_steps:
-        as_planned = report.settings.get("minutes") is not None or report.settings.get("patience", 0) > 0
-        return Verdict(name=name, passed=as_planned, figure=f"{figure}; {report.reason or 'ended early'}")
+        as_planned = report.settings.get("minutes") is not None or bool(history.result.get("stopped_early"))
+        early = history.result.get("stopped_early")
+        why = "held-out loss no longer better" if early else report.reason or "ended early"
+        return Verdict(name=name, passed=as_planned, figure=f"{figure}; {why}")
     return Verdict(name=name, passed=True, figure=figure)
 
 
@@ -105,6 +110,8 @@ def _no_crash(report: Report, history: History) -> Verdict:
     found = []
     if report.state in ("failed", "interrupted"):
         found.append(f"{report.state}: {report.reason}" if report.reason else report.state)
+    if history.errors:
+        found.append(f"{history.errors} error{'s' if history.errors > 1 else ''}")
     if history.rollbacks:
         found.append(f"{history.rollbacks} rollback{'s' if history.rollbacks > 1 else ''}")
     if history.repeated_steps:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cllm.report.figures import Completion, Report, Verdict
+from cllm.report.figures import Completion, Report, Throughput, Verdict
 
 UNKNOWN = "–"
 NOTES = """## Observations and notes
@@ -69,6 +69,11 @@ def megabytes(count: float | None) -> str:
     return UNKNOWN if count is None else f"{count / 1e6:,.1f} MB"
 
 
+def epochs_of(done: Throughput) -> str:
+    """4.2 of 10 epochs; a run by time alone has no plan of epochs."""
+    return f"{done.epochs:.1f}" + (f" of {done.planned_epochs:g}" if done.planned_epochs else "") + " epochs"
+
+
 def clock(seconds: float) -> str:
     """The local time, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
@@ -104,7 +109,7 @@ def _headline(report: Report) -> str:
     if report.times.started is not None:
         parts.append(f"started {clock(report.times.started)}")
     if done.steps:
-        parts.append(f"{done.steps:,} steps, {done.epochs:.1f} of {done.planned_epochs or 0:g} epochs")
+        parts.append(f"{done.steps:,} steps, {epochs_of(done)}")
     else:
         parts.append("no steps yet")
     parts.append(duration(report.times.total_s))
@@ -123,7 +128,7 @@ def _performance(report: Report) -> str:
     times, losses, done, used = report.times, report.losses, report.throughput, report.resources
     norm, spheres = report.gradient_norm, report.spheres
     gradient = " / ".join(number(value, ".3g") for value in (norm.first, norm.median, norm.last))
-    speedup = "not measured (`cllm report --speedup` does)"
+    speedup = "not measured: cllm report --speedup does"
     if done.speedup is not None:
         s = done.speedup
         rates = f"{s.all_ranks_tokens_per_s:,.0f} against {s.one_rank_tokens_per_s:,.0f} tokens/s"
@@ -135,7 +140,7 @@ def _performance(report: Report) -> str:
     parts = {
         "Training time": [
             ("Total", duration(times.total_s)),
-            ("In training", duration(times.training_s)),
+            ("In steps, without validating and saving", duration(times.training_s)),
             ("Per epoch", duration(times.per_epoch_s)),
             ("Per step (batch)", number(times.per_step_ms, ",.1f", "ms")),
             ("Per step, median", number(times.median_step_ms, ",.1f", "ms")),
@@ -157,7 +162,7 @@ def _performance(report: Report) -> str:
             ("Gradient norm, first / median / last", gradient),
         ],
         "Speed": [
-            ("Steps", f"{done.steps:,} of {done.planned_steps or 0:,}"),
+            ("Steps", f"{done.steps:,}" + (f" of {done.planned_steps:,}" if done.planned_steps else "")),
             ("Tokens", number(done.tokens)),
             ("Throughput", number(done.tokens_per_s, ",.0f", "tokens/s")),
             ("Throughput of a step, median", number(done.median_tokens_per_s, ",.0f", "tokens/s")),
@@ -255,7 +260,7 @@ def _words(name: str) -> str:
 
 def _shown(value: Any) -> str:
     match value:
-        case None | "" | [] | {}:
+        case None | "":
             return UNKNOWN
         case bool():
             return "yes" if value else "no"
@@ -264,7 +269,7 @@ def _shown(value: Any) -> str:
         case float():
             return f"{value:,.4g}"
         case dict():
-            return ", ".join(f"{_words(str(key))}: {_shown(inner)}" for key, inner in value.items())
+            return ", ".join(f"{_words(str(key))}: {_shown(inner)}" for key, inner in value.items()) or UNKNOWN
         case list() | tuple():
-            return "; ".join(_shown(inner) for inner in value)
+            return "; ".join(_shown(inner) for inner in value) or UNKNOWN
     return str(value)

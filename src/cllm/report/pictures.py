@@ -19,6 +19,7 @@ from cllm.report import palette
 from cllm.report.figures import Report
 from cllm.report.gather import epoch_of
 from cllm.report.history import Data, History
+from cllm.report.markdown import epochs_of
 
 INK, QUIET, FAINT, GRID = "#20242c", "#6b7280", "#c3c9d3", "#eceff3"
 TRAIN, TRAIN_RAW, HELD_OUT, RATE = "#2457b8", "#b9cdf0", "#d2553f", "#4f9a78"
@@ -135,7 +136,7 @@ def _progress(report: Report) -> str:
     done = report.throughput
     if not done.steps:
         return "no steps yet"
-    return f"step {done.steps:,}  ·  epoch {done.epochs:.1f} of {done.planned_epochs or 0:g}"
+    return f"step {done.steps:,}  ·  {epochs_of(done)}"
 
 
 def _nothing_yet(axes: Axes) -> None:
@@ -242,7 +243,7 @@ def _draw_ring(axes: Axes, report: Report) -> None:
         axes.add_line(Line2D([0, place.x], [0, place.y], color=GRID, linewidth=min(2.0, 24 / total), zorder=0))
         _ball(axes, place, palette.colour_of(activity))
         if font > 5:
-            count = _short(sphere.microbatches if sphere else 0)
+            count = short(sphere.microbatches if sphere else 0)
             axes.text(
                 place.x, place.y, count, ha="center", va="center_baseline", fontsize=font, fontweight="bold",
                 color=palette.level_of(activity).ink, zorder=4,
@@ -330,7 +331,7 @@ def _bounds(index: int) -> str:
     return f"{least:g} to {palette.LEVELS[index + 1].least:g}"
 
 
-def _short(count: int) -> str:
+def short(count: int) -> str:
     """At most four characters for any count: 980, 12k, 3.4M."""
     for unit, size in (("", 1), ("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000)):
         if count < 1000 * size or unit == "G":

@@ -1,0 +1,66 @@
+"""What a program can judge of a completion."""
+
+from __future__ import annotations
+
+import pytest
+
+from cllm.report import codegen
+from cllm.report.codegen import judged, main_language, prompts_for, repetition, run_tests, style
+
+
+def test_prompts_follow_the_language() -> None:
+    assert prompts_for("c")[:2] == ("int main() {", "// Calculate the nth prime number")
+    assert prompts_for("python")[0] == "def "
+    assert prompts_for("rust") == prompts_for(None) == codegen.OTHER_PROMPTS
+
+
+def test_headers_count_as_c() -> None:
+    assert main_language({"python": 10, "c": 6, "header": 6}) == "c"
+    assert main_language({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        ("f(x):\n    return x + 1\n", True),
+        ("return x\n" * 12, False),
+        ("a b c d " * 20, False),
+        ("", None),
+        (" \n\n", None),
+    ],
+)
+def test_repetition(text: str, passed: bool | None) -> None:
+    assert repetition(text).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        ("def f():\n    if x:\n        return 1\n", True),
+        ("def f():\n    a\n   b\n", False),
+        ("int f() {\n\treturn 1;\n}\n", True),
+        ("int f() {\n\tint a;\n    int b;\n}\n", False),
+        ("def f():\n \ta\n", False),
+        ("def f(a,\n      b):\n    return (a +\n            b)\n", True),  # aligned within brackets
+        ("/*\n * note\n */\nint f() {\n  return 1;\n}\n", True),
+        ("x = 1\n", None),
+    ],
+)
+def test_style(text: str, passed: bool | None) -> None:
+    assert style(text).passed is passed
+
+
+def test_each_prompt_is_completed_and_judged_by_the_grammar_given() -> None:
+    seen = []
+
+    def syntax(language: str, prompt: str, completion: str) -> tuple[bool, str]:
+        seen.append((language, prompt, completion))
+        return "!" not in completion, "why"
+
+    found = run_tests("c", lambda prompts: [p[::-1] + "!" * (p[0] == "v") for p in prompts], syntax)
+    assert [c.syntax.passed for c in found] == [True, True, False, True]
+    assert seen[0] == ("c", "int main() {", "{ )(niam tni")
+
+
+def test_without_a_language_syntax_is_not_known() -> None:
+    assert judged(None, "x", "y", lambda *_: (True, "")).syntax.passed is None
