@@ -107,7 +107,7 @@ def choose(
     microbatches = choose_microbatches(settings, settings.batch_size, cores)
     ranks, threads = deal_threads(settings, microbatches, cores, [])
     if bf16_pays:
-        why_precision = f"{' and '.join(name for name in processor.features if 'BF16' in name)} make it faster"
+        why_precision = f"the processor has {' and '.join(name for name in processor.features if 'BF16' in name)}"
     else:
         why_precision = "this processor is not faster in bf16"
     if can_compile:
@@ -157,9 +157,8 @@ def advise(
     elif not compiler.python_headers:
         advice.append("install Python's headers (Debian: apt install python3-dev): longer trainings gain")
     if processor.usable_cores < processor.physical_cores:
-        advice.append(
-            f"only {processor.usable_cores} of {processor.physical_cores} cores may be used (affinity or container limit)"
-        )
+        cores = f"{processor.usable_cores} of {processor.physical_cores} cores"
+        advice.append(f"only {cores} may be used: lift the limit of the container or the affinity to train faster")
     if gpus:
         advice.append(f"{gpus[0].name} is not used: this version trains on the processor")
     return advice

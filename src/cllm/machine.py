@@ -25,7 +25,10 @@ import psutil
 
 Precision = Literal["fp32", "bf16"]
 
-CGROUPS = Path("/sys/fs/cgroup")
+_MACOS = sys.platform == "darwin"
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+_CPUINFO = Path("/proc/cpuinfo")
 GEMM_SHAPES = ((1024, 256, 1024), (1024, 512, 2048), (1024, 256, 4096))  # (tokens, in, out): MLP, wider MLP, logits
 BF16_GAIN = 1.3  # bf16 costs conversions around the matrix products; below this gain it does not pay
 
@@ -107,9 +110,6 @@ def _sysctl(*names: str) -> str:
     return next((value for name in names if (value := _output("sysctl", "-n", name))), "") if _MACOS else ""
 
 
-_MACOS = sys.platform == "darwin"
-
-
 def _text(path: Path) -> str:
     """A file of the system, or "" where there is none."""
     try:
@@ -120,12 +120,12 @@ def _text(path: Path) -> str:
 
 def _cgroups(controller: str) -> Iterator[Path]:
     """The directories whose limits for `controller` ("cpu", "memory") bind this process: its own and those above it."""
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
+    for line in _text(_OWN_CGROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            roots = [CGROUPS, CGROUPS / "unified"]
+            roots = [_CGROUPS, _CGROUPS / "unified"]
         elif controller in controllers.split(","):
-            roots = [CGROUPS / controllers, CGROUPS / controller]
+            roots = [_CGROUPS / controllers, _CGROUPS / controller]
         else:
             continue
         inside = Path(path.lstrip("/"))
@@ -185,13 +185,13 @@ def processor_features() -> tuple[str, ...]:
         if platform.machine() == "arm64":
             found |= {"neon"} | ({"feat_bf16"} if _sysctl("hw.optional.arm.FEAT_BF16") == "1" else set())
     else:
-        lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+        lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", _text(_CPUINFO), re.MULTILINE)
         found = set(lines[0].lower().split()) if lines else set()
     return tuple(name for name, flags in _FEATURES.items() if flags & found)
 
 
 def _processor_model() -> str:
-    named = re.search(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    named = re.search(r"^model name\s*:\s*(.+)$", _text(_CPUINFO), re.MULTILINE)
     return (named[1] if named else _sysctl("machdep.cpu.brand_string")) or platform.processor() or platform.machine()
 
 
@@ -266,7 +266,7 @@ def measure_gemm(precision: Precision, threads: int, seconds: float = 1.0) -> fl
 
 @cache
 def bf16_pays() -> bool:
-    """Whether training on this processor is faster in bf16: by what it has; where that does not decide, by measuring."""
+    """Whether training on this processor is faster in bf16: by its features, or measured where they do not decide."""
     features = set(processor_features())
     if features & _FAST_BF16:
         return True
