@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from cllm import container
 from cllm.container import Header
@@ -37,13 +34,11 @@ def command(file: Path, quick: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    console = Console()
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), escape(_shown(name, value)))
-    console.print(table)
+        first, *more = _shown(name, value).split("\n")
+        click.echo(f"{name.replace('_', ' '):<17}{first}")
+        for line in more:
+            click.echo(" " * 17 + line)
 
 
 def describe(file: Path, header: Header) -> dict[str, Any]:

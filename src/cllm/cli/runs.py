@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,11 @@ def command(as_json: bool) -> None:
     if not runs:
         click.echo("no runs here yet: train one with 'cllm train PATH'", err=True)
         return
-    table = Table("Run", "State", "Started", "Time", "Size", "Parameters", "Bits/byte", "Step", box=None)
-    for column in table.columns[3:]:
-        column.justify = "right"
+    table = Table("Run", "State", box=None, pad_edge=False)
+    for name in ("Time", "Size", "Bits/byte", "Step"):
+        table.add_column(name, justify="right")
+    for column in table.columns:
+        column.no_wrap = True
     for run in runs:
         table.add_row(*_row(run))
     Console().print(table)
@@ -70,14 +71,12 @@ def _last(run: RunDirectory, kind: str) -> dict[str, Any]:
 
 
 def _row(run: dict[str, Any]) -> list[str]:
-    started = datetime.fromtimestamp(run["started"]).strftime("%Y-%m-%d %H:%M")
+    million = "" if run["parameters"] is None else f", {run['parameters'] / 1e6:.1f} M"
     return [
         run["run"],
         f"[{COLOURS[run['state']]}]{run['state']}[/]",
-        started,
         "–" if run["elapsed_s"] is None else f"{run['elapsed_s'] / 60:.1f} min",
-        run["size"] or "–",
-        "–" if run["parameters"] is None else f"{run['parameters'] / 1e6:.1f} M",
+        (run["size"] or "–") + million,
         "–" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}",
-        f"{run['step']:,} / {run['steps']:,}" if run["steps"] else f"{run['step']:,}",
+        f"{run['step']:,}/{run['steps']:,}" if run["steps"] else f"{run['step']:,}",
     ]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from cllm import machine
 from cllm.container import read_header
 from cllm.corpus.manifest import Manifest, manifest_path
 from cllm.errors import InvalidCheckpoint, InvalidInput
@@ -21,6 +19,7 @@ from cllm.report.gather import gather
 from cllm.report.history import History, read_history
 from cllm.report.indicators import success_indicators, warning_signs
 from cllm.runstate import read_exit, state_of
+from cllm.settings import SamplingSettings, TrainSettings
 from cllm.workspace import RunDirectory
 
 BEST_FIRST = ("final", "best", "save", "epoch", "periodic")
@@ -60,21 +59,22 @@ def build(
 
 
 def read_settings(run: RunDirectory) -> dict[str, Any]:
-    """The resolved settings in the run's config; empty if it cannot be read."""
+    """The settings of the run, with the defaults of those that nobody set; empty if it cannot be read."""
     try:
-        config = json.loads(run.config.read_text())
-    except (OSError, ValueError):
+        settings = TrainSettings(**json.loads(run.config.read_text())["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    settings = config.get("settings", config) if isinstance(config, dict) else {}
-    return settings if isinstance(settings, dict) else {}
+    return settings.model_dump()
 
 
 def machine_facts() -> dict[str, Any]:
     """Cores, CPU, memory and torch of this machine."""
+    processor = machine.processor()
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "processor": processor.model,
+        "cores": processor.usable_cores,
+        "features": list(processor.features),
+        "memory_bytes": machine.memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -130,7 +130,6 @@ def try_model(run: RunDirectory, model: ModelFile, language: str | None) -> tupl
     """Load the model as a person would, and let it complete the test prompts of `language`."""
     from cllm.checkpoint import load_model
     from cllm.inference.completer import Completer
-    from cllm.settings import SamplingSettings
 
     try:
         loaded = load_model(located(run, model.path))

@@ -14,7 +14,6 @@ from cllm import events
 from cllm.runstore import Event, RunStore
 from cllm.workspace import RunDirectory
 
-SILENCE_S = 600.0  # a running training reports its memory every few seconds: longer silence means that nothing ran
 Data = dict[str, Any]
 
 
@@ -69,11 +68,16 @@ def history_of(stream: Iterable[Event]) -> History:
     for event in stream:
         if previous is None:
             history.started = event.time
-        elif previous.kind not in (events.STOPPED, events.RESULT) and 0 < event.time - previous.time <= SILENCE_S:
-            history.running_s += event.time - previous.time
+        elif not _begins_session(event):
+            history.running_s += max(0.0, event.time - previous.time)
         _take(history, event)
         previous = event
     return history
+
+
+def _begins_session(event: Event) -> bool:
+    """Whether a supervisor says that it starts: what lies before it is a pause, not running."""
+    return event.kind == events.STAGE and event.data.get("stage") == "starting"
 
 
 def _take(history: History, event: Event) -> None:

@@ -198,12 +198,12 @@ def _mark_epochs(axes: Axes, steps: Sequence[Data]) -> None:
     """Fine lines where epochs end, numbered above; with very many epochs only some of them."""
     ends = {epoch_of(step): step["step"] for step in steps}
     every = max(1, -(-len(ends) // 12))
-    start = steps[0]["step"]
+    start = 0
     for number, end in ends.items():
         if (number - 1) % every == 0:
             axes.text(
                 (start + end) / 2,
-                1.02,
+                1.035,
                 str(number),
                 transform=axes.get_xaxis_transform(),
                 ha="center",
@@ -213,7 +213,7 @@ def _mark_epochs(axes: Axes, steps: Sequence[Data]) -> None:
         if number % every == 0 and number != len(ends):
             axes.axvline(end, color=FAINT, linewidth=0.8, linestyle=(0, (1, 3)), zorder=0.5)
         start = end
-    axes.text(-0.012, 1.02, "epoch", transform=axes.transAxes, ha="right", fontsize=8, color=QUIET)
+    axes.text(-0.012, 1.035, "epoch", transform=axes.transAxes, ha="right", fontsize=8, color=QUIET)
 
 
 def _draw_rate(axes: Axes, steps: Sequence[Data]) -> None:

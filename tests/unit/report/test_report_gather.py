@@ -135,19 +135,25 @@ def test_a_rollback_takes_out_what_it_undid() -> None:
 def test_a_resume_from_an_older_checkpoint_repeats_steps_once() -> None:
     first = [(events.STEP, step(n)) for n in (1, 2, 3, 4)]
     again = [(events.STEP, step(n, loss=2.0, elapsed_s=100.0 + n)) for n in (3, 4, 5)]
-    history = history_of(stream(*first, (events.STAGE, {"stage": "training"}, 5000.0), *again))
+    history = history_of(stream(*first, (events.STAGE, {"stage": "starting"}, 5000.0), *again))
     assert [s["loss"] for s in history.steps] == [3.0, 3.0, 2.0, 2.0, 2.0]
     assert history.repeated_steps == 2
     assert "continued from step 2" in history.issues[0].text
     assert history.running_s == 6.0  # the pause does not count
 
 
-def test_pauses_after_a_stop_do_not_count() -> None:
+def test_pauses_between_sessions_do_not_count() -> None:
     stopped = {"step": 2, "reason": "asked to", "resume": "cllm resume"}
     history = history_of(
-        stream((events.STEP, step(1)), (events.STEP, step(2)), (events.STOPPED, stopped), (events.STEP, step(3), 300.0))
+        stream(
+            (events.STEP, step(1)),
+            (events.STEP, step(2)),
+            (events.STOPPED, stopped),
+            (events.STAGE, {"stage": "starting"}, 300.0),
+            (events.STEP, step(3)),
+        )
     )
-    assert history.running_s == 2.0
+    assert history.running_s == 3.0
     assert [issue.kind for issue in history.issues] == ["stop"]
     assert history.repeated_steps == 0
 
