@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+from typing import Any
 
 import click
 
@@ -23,6 +25,7 @@ COMMANDS = {
     "evaluate": "Held-out bits per byte and completion quality, beside compressors and an n-gram.",
     "inspect": "Say what a .cllm file holds.",
     "report": "Fill in the training report of a run.",
+    "demo": "Train, evaluate, complete and report, with one table at the end.",
     "doctor": "Say what this machine has and what training will use.",
 }
 
@@ -39,6 +42,13 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"cllm.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # who read the output has left; click would call that a failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -53,9 +63,7 @@ def cllm() -> None:
 def main() -> None:
     """Entry point: errors are one line on standard error, and the exit code says which kind."""
     try:
-        cllm.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cllm.main(standalone_mode=False))  # None, or what a command gave to `ctx.exit`
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "cllm"
         message = error.format_message()
@@ -69,15 +77,11 @@ def main() -> None:
     except CllmError as error:
         click.echo(f"cllm: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except MemoryError:
         click.echo(
             "cllm: out of memory: close other programs, or use a smaller --size, --batch-size or --context", err=True
         )
         sys.exit(6)
-    sys.exit(0)
 
 
 if __name__ == "__main__":
