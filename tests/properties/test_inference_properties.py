@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_a_text_stream_does_not_depend_on_how_bytes_are_cut(data: bytes, cuts: l
     expected, stopped = reference(data.decode(errors="replace"), stops)
     stream, shown = TextStream(stops), ""
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in itertools.pairwise(places):
         shown += stream.feed(data[start:stop])
         assert expected.startswith(shown)
         if stream.stopped:
@@ -58,7 +60,7 @@ def test_healing_agrees_with_its_definition(vocabulary: list[bytes], pieces: lis
     ]
     assert sorted(index.agreeing_with(text)) == agreeing
 
-    # Every token that begins in the prompt and ends after it begins in what is removed, and no more is removed than that.
+    # A token that begins in the prompt and ends after it begins in what is removed; and no more is removed.
     starts = [
         start
         for start in range(len(text))
