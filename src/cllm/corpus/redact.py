@@ -162,7 +162,8 @@ def _span(match: re.Match[str], kind: str) -> tuple[int, int] | None:
     start, end = max(groups, key=lambda g: g[1] - g[0], default=match.span())
     if kind == "Basic Auth Credentials":
         value = match.string[start:end]
-        return None if _PLACEHOLDERS.fullmatch(value) or set(value) & set('{}<>%`"') else (start, end)
+        harmless = value.isalpha() or _PLACEHOLDERS.fullmatch(value) or set(value) & set("{}<>%`")
+        return None if harmless else (start, end)
     if end - start < 8:
         start, end = match.span()
     value = match.string[start:end]
@@ -182,13 +183,13 @@ def _keyword_secrets(window: str, offset: int) -> Iterator[tuple[int, int, str]]
 
 def _looks_random(value: str) -> bool:
     """Whether a quoted value beside a word such as "password" is one: no word, name, path, format or placeholder."""
-    if not 8 <= len(value) <= 200 or any(c.isspace() for c in value) or set(value) & set("{}<>()[]$\\"):
+    if not 8 <= len(value) <= 200 or any(c.isspace() for c in value) or set(value) & set("{}<>()[]\\"):
         return False
-    if "%s" in value or "://" in value or _PLACEHOLDERS.fullmatch(value) or "example" in value.lower():
+    if value.startswith("$") or any(sign in value.lower() for sign in ("%s", "...", "://", "example")):
         return False
     digits = sum(c.isdigit() for c in value)
     letters = sum(c.isalpha() for c in value)
-    if digits < 2 or letters < 2:
+    if digits < 2 or letters < 2 or _PLACEHOLDERS.fullmatch(value):
         return False
     changes = sum(_kind(a) != _kind(b) for a, b in itertools.pairwise(value))
     return changes >= 3 and _entropy(value) >= 2.8
