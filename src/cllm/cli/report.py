@@ -50,7 +50,8 @@ def command(run: str | None, out: Path | None, speedup: bool, quick: bool, as_js
         click.echo(report.model_dump_json())
         return
     console = Console()
-    table = Table("Success indicator", "", "Figure", title=f"Run {report.run}: {report.state}", title_justify="left")
+    table = Table("Success indicator", "", title=f"Run {report.run}: {report.state}", title_justify="left")
+    table.add_column("Figure", overflow="fold")
     for verdict in report.success:
         answer = {True: "[green]yes[/]", False: "[red]no[/]", None: "–"}[verdict.passed]
         table.add_row(verdict.name, answer, escape(verdict.figure))

@@ -128,6 +128,8 @@ def _shown(run: RunDirectory, path: Path) -> str:
 
 def try_model(run: RunDirectory, model: ModelFile, language: str | None) -> tuple[ModelFile, tuple[Completion, ...]]:
     """Load the model as a person would, and let it complete the test prompts of `language`."""
+    import torch
+
     from cllm.checkpoint import load_model
     from cllm.inference.completer import Completer
 
@@ -139,7 +141,12 @@ def try_model(run: RunDirectory, model: ModelFile, language: str | None) -> tupl
     greedy = SamplingSettings(temperature=0, max_tokens=codegen.MAX_TOKENS)
 
     def complete(prompts: Sequence[str]) -> list[str]:
-        return [completer.complete(prompt, greedy).text for prompt in prompts]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # a token at a time gives more threads nothing to do but wait for each other
+        try:
+            return [completion.text for completion in completer.complete_many(prompts, greedy)]
+        finally:
+            torch.set_num_threads(threads)
 
     good = {"loads": True, "detail": "loads, every digest verified", "weights_sha256": loaded.header.weights_sha256}
     return model.model_copy(update=good), codegen.run_tests(language, complete, _syntax)

@@ -58,7 +58,7 @@ def judged(language: str | None, prompt: str, text: str, syntax: Syntax) -> Comp
 
 def repetition(text: str) -> Verdict:
     """Shares of lines, and of 4-grams of words and signs, that were there before."""
-    words = re.findall(r"\w+|[^\w\s]", text)
+    words = re.findall(r"[^\W\d_]{1,8}|[\d_]|[^\w\s]", text)  # a row of zeros is a row, not one long word
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line_share = repeated_share(lines)
     gram_share = repeated_share(list(zip(words, words[1:], words[2:], words[3:], strict=False)))

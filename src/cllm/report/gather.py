@@ -74,7 +74,7 @@ def times(history: History) -> Times:
     training_s, in_loop_s, passes = sum(in_steps), sum(step_seconds(steps)), steps[-1]["epoch"]
     return Times(
         started=history.started,
-        total_s=max(history.running_s, in_loop_s),
+        total_s=max(history.running_s, in_loop_s, history.result.get("seconds", 0.0)),
         training_s=training_s,
         per_epoch_s=in_loop_s / passes if passes > 0 else None,
         per_step_ms=1000 * training_s / len(steps),

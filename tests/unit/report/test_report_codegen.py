@@ -25,6 +25,8 @@ def test_headers_count_as_c() -> None:
         ("f(x):\n    return x + 1\n", True),
         ("return x\n" * 12, False),
         ("a b c d " * 20, False),
+        ("0" * 60, False),
+        ("x = " + "na" * 60, False),
         ("", None),
         (" \n\n", None),
     ],
