@@ -95,6 +95,21 @@ class SamplingSettings(Settings):
     stop: tuple[str, ...] = setting((), "Strings at which generation ends; they are not part of the result")
 
 
+class EvaluateSettings(Settings):
+    """How a model is evaluated."""
+
+    context: int | None = setting(
+        None, "Tokens in a window of the held-out files; unset = the model's own context", "tokens", ge=1, le=8192
+    )
+    batch: int | None = setting(
+        None, "Windows that go through the model together; unset = about 4096 tokens", "windows", ge=1, le=65_536
+    )
+    completions: int = setting(
+        100, "Lines that the model is asked to complete; 0 = none, and no syntax check", "lines", ge=0, le=100_000
+    )
+    seed: int = setting(0, "Seed of the choice of those lines", ge=0, le=2**31 - 1)
+
+
 def validated(kind: type[Settings], values: dict[str, Any]) -> Any:
     """`kind(**values)`, or `InvalidSettings`: one line that names the setting, what was given and what is allowed."""
     try:
