@@ -1,0 +1,298 @@
+"""All figures of one model on one set of held-out files, with what they are compared with."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pydantic import BaseModel, ConfigDict
+
+from cllm.checkpoint import LoadedModel
+from cllm.corpus.textfile import Document
+from cllm.errors import InvalidInput
+from cllm.evaluation.completion import next_line
+from cllm.evaluation.compressors import run_compressors
+from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods, use_all_cores
+from cllm.evaluation.ngram import NGram
+from cllm.evaluation.syntax import validity
+from cllm.evaluation.training_data import TrainingData, seen_in_training
+from cllm.inference.completer import Completer
+from cllm.settings import EvaluateSettings
+
+MAX_TRAINING_BYTES = 64 << 20  # that the baselines are given
+Progress = Callable[[str, int, int], None]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Figures(_Frozen):
+    """The network's figures over some files."""
+
+    bits_per_byte: float
+    nats_per_token: float
+    bytes: int
+    tokens: int
+    files: int
+
+
+class Baseline(_Frozen):
+    """What something else needs for the same files."""
+
+    name: str
+    bits_per_byte: float
+    ratio: float  # to the network: above 1 the network is better
+
+
+class NextLineFigures(_Frozen):
+    """See `cllm.evaluation.completion.NextLine`."""
+
+    points: int
+    exact_match: float
+    edit_similarity: float
+
+
+class SyntaxFigures(_Frozen):
+    """See `cllm.evaluation.syntax.Validity`."""
+
+    points: int
+    valid: float
+    valid_of_true_continuations: float
+
+
+class Evaluation(Figures):
+    """The result. Shares are from 0 to 1, times in seconds.
+
+    Attributes:
+        held_out: False if files were trained on are among those evaluated; None if that cannot be known.
+        seen_in_training: how many of all files were trained on; None if that cannot be known.
+        unseen: the figures without those, when they were taken in on request.
+        baselines: by name; None, with the reason, if there are none.
+        skipped: path -> why it was not used.
+    """
+
+    model: str
+    weights_sha256: str
+    parameters: int
+    data: str
+    context: int
+    languages: dict[str, Figures]
+    held_out: bool | None
+    seen_in_training: int | None
+    seen: tuple[str, ...]
+    unseen: Figures | None
+    baselines: dict[str, Baseline] | None
+    baselines_reason: str | None
+    baselines_training_bytes: int | None
+    next_line: NextLineFigures | None
+    syntax: SyntaxFigures | None
+    skipped: dict[str, str]
+    warnings: tuple[str, ...]
+    verdict: str
+    seconds: dict[str, float]
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        return self.model_dump_json()
+
+
+def _figures(parts: Sequence[Likelihood]) -> Figures:
+    total = sum(parts, Likelihood(0.0, 0, 0))
+    return Figures(
+        bits_per_byte=total.bits_per_byte,
+        nats_per_token=total.nats_per_token,
+        bytes=total.bytes,
+        tokens=total.tokens,
+        files=len(parts),
+    )
+
+
+def verdict_line(network: float, baselines: dict[str, Baseline] | None, held_out: bool | None) -> str:
+    """What the figures say, in one sentence; `network` is in bits per byte."""
+    if held_out is False:
+        return "no verdict: files that were trained on are among these"
+    if not baselines:
+        return "no verdict: there is no baseline to compare with"
+    best = min((b for b in baselines.values()), key=lambda b: b.bits_per_byte)
+    if best.bits_per_byte <= network:
+        return f"not worth it: {best.name} reaches {best.bits_per_byte:.3f} bits per byte, the network {network:.3f}"
+    saved = 100 * (1 - network / best.bits_per_byte)
+    return f"worth it: {saved:.1f} % fewer bits than {best.name}, the best of the others ({best.bits_per_byte:.3f})"
+
+
+_NAMES = {
+    "ppmd": "PPMd given the training files",
+    "xz": "xz given the training files",
+    "ngram": "a token 5-gram of the training files",
+    "xz_alone": "xz without the training files",
+}
+
+
+def run_baselines(
+    loaded: LoadedModel,
+    documents: Sequence[Document],
+    ids: Sequence[Sequence[int]],
+    training: TrainingData,
+    progress: Progress,
+) -> tuple[dict[str, float], int]:
+    """Bits per byte of `documents` (tokens `ids`) by name, and how many bytes of training text were used."""
+    texts: list[bytes] = []
+    size = 0
+    for document in training.train():
+        if size >= MAX_TRAINING_BYTES:
+            break
+        texts.append(document.text)
+        size += len(document.text)
+    bits = {}
+    held_out = b"".join(d.text for d in documents)
+    done = 0
+
+    def one_done(_name: str) -> None:
+        nonlocal done
+        done += 1
+        progress("baselines", done, 4)
+
+    progress("baselines", 0, 4)
+    sizes = run_compressors(b"".join(texts), held_out, one_done)
+    bits.update({name: 8.0 * n for name, n in sizes.items()})
+    tokenizer = loaded.tokenizer
+    trained = NGram.train(
+        tokenizer.encode_batch([t.decode() for t in texts]), loaded.model.config.vocabulary, tokenizer.end_of_text
+    )
+    bits["ngram"] = trained.nats(ids) / math.log(2)
+    one_done("ngram")
+    return {name: bits[name] / len(held_out) for name in _NAMES}, size
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - begin, 3)
+
+
+def evaluate(
+    loaded: LoadedModel,
+    documents: Sequence[Document],
+    *,
+    data: str = "files",
+    training: TrainingData | None = None,
+    training_reason: str | None = None,
+    own_split: bool = False,
+    include_seen: bool = False,
+    baselines: bool = True,
+    settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008 - frozen
+    skipped: dict[str, str] | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> Evaluation:
+    """Evaluate a model on `documents` (UTF-8, none of them empty).
+
+    `training` is what the model was trained on, if it is there, else `training_reason` says why not. Files found in it
+    are left out, unless `include_seen`, or unless nothing would remain. `own_split` says that `documents` are a split
+    of it, which was held out already. Raises `InvalidInput` if there are no documents.
+    """
+    if not documents:
+        raise InvalidInput("no file to evaluate on: give files or directories")
+    use_all_cores()
+    clock = _Clock()
+    warnings: list[str] = []
+    seen: list[int] | None = None
+    if own_split:
+        seen = []
+    elif training is not None:
+        with clock.measure("contamination"):
+            progress("comparing with the training files", 0, 0)
+            seen = seen_in_training(documents, training)
+    else:
+        warnings.append(f"whether these files were trained on is not known: {training_reason}")
+    seen_paths = tuple(documents[i].path for i in seen or ())
+    left_out = bool(seen_paths) and not include_seen and len(seen_paths) < len(documents)
+    if seen_paths:
+        named = ", ".join(seen_paths[:5]) + (", ..." if len(seen_paths) > 5 else "")
+        consequence = "left out" if left_out else "counted in: these figures are not held out"
+        warnings.append(
+            f"{len(seen_paths)} of {len(documents)} files were in the training data ({named}): {consequence}"
+        )
+    fresh = [i not in set(seen or ()) for i in range(len(documents))]
+    if left_out:
+        documents = [d for d, new in zip(documents, fresh, strict=True) if new]
+        fresh = [True] * len(documents)
+
+    with clock.measure("network"):
+        ids = loaded.tokenizer.encode_batch([d.text.decode() for d in documents])
+        each = likelihoods(
+            loaded.model,
+            [Tokens(t, len(d.text)) for t, d in zip(ids, documents, strict=True)],
+            loaded.tokenizer.end_of_text,
+            context=settings.context,
+            batch=settings.batch,
+            progress=lambda done, total: progress("network", done, total),
+        )
+    total = _figures(each)
+
+    lines = syntax = None
+    if settings.completions:
+        completer = Completer(loaded)
+        with clock.measure("completions"):
+            lines = next_line(
+                completer,
+                documents,
+                settings.completions,
+                settings.seed,
+                lambda done, n: progress("next lines", done, n),
+            )
+            syntax = validity(
+                completer,
+                documents,
+                max(1, settings.completions // 2),
+                settings.seed,
+                lambda done, n: progress("syntax", done, n),
+            )
+
+    found: dict[str, Baseline] | None = None
+    reason, used = training_reason, None
+    if not baselines:
+        reason = "switched off"
+    elif training is not None:
+        with clock.measure("baselines"):
+            bits, used = run_baselines(loaded, documents, ids, training, progress)
+        found = {n: Baseline(name=_NAMES[n], bits_per_byte=b, ratio=b / total.bits_per_byte) for n, b in bits.items()}
+    held_out = None if seen is None else all(fresh)
+    by_language: dict[str, list[Likelihood]] = {}
+    for document, part in zip(documents, each, strict=True):
+        by_language.setdefault(document.language, []).append(part)
+    return Evaluation(
+        **total.model_dump(),
+        model=str(loaded.path),
+        weights_sha256=loaded.header.weights_sha256,
+        parameters=loaded.model.config.parameters,
+        data=data,
+        context=settings.context or loaded.model.config.context,
+        languages={name: _figures(parts) for name, parts in sorted(by_language.items())},
+        held_out=held_out,
+        seen_in_training=None if seen is None else len(seen),
+        seen=seen_paths,
+        unseen=_figures([p for p, new in zip(each, fresh, strict=True) if new])
+        if any(fresh) and not all(fresh)
+        else None,
+        baselines=found,
+        baselines_reason=None if found else reason,
+        baselines_training_bytes=used,
+        next_line=None if lines is None else NextLineFigures(**vars(lines)),
+        syntax=None
+        if syntax is None
+        else SyntaxFigures(points=syntax.points, valid=syntax.share, valid_of_true_continuations=syntax.true_share),
+        skipped=skipped or {},
+        warnings=tuple(warnings),
+        verdict=verdict_line(total.bits_per_byte, found, held_out),
+        seconds=clock.seconds,
+    )

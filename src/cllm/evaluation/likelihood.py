@@ -1,0 +1,160 @@
+"""Bits per byte: how many bits a model needs for each byte of text it has not seen.
+
+Static evaluation: the weights never change, every document stands alone behind one end-of-text token, and nothing
+is carried over from one document to the next. A document longer than the model's context is read through windows
+that overlap by half (the sliding window of Baevski & Auli 2019), so every token is predicted exactly once, from at
+least half a context wherever the document has that many tokens before it.
+
+The sum is over the whole vocabulary's distribution, special tokens included: no mass is taken back from them. The
+end of the document is not predicted, because its bytes are none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from cllm.model.transformer import Transformer
+
+LOGIT_ELEMENTS = 1 << 24  # scores held at a time: 64 MiB of fp32
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One document as token ids, without end-of-text, and the bytes they stand for."""
+
+    ids: Sequence[int]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Summed negative log-likelihood in nats of documents (one of them, or several together)."""
+
+    nats: float
+    tokens: int
+    bytes: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.nats / math.log(2) / self.bytes
+
+    @property
+    def nats_per_token(self) -> float:
+        return self.nats / self.tokens
+
+    def __add__(self, other: Likelihood) -> Likelihood:
+        return Likelihood(self.nats + other.nats, self.tokens + other.tokens, self.bytes + other.bytes)
+
+
+class Window(NamedTuple):
+    """Inputs `first` to `first + length` of a document; the targets of those from `scored` on are counted."""
+
+    document: int
+    first: int
+    length: int
+    scored: int
+
+
+def windows(document: int, tokens: int, context: int) -> Iterator[Window]:
+    """Cut a document of `tokens` targets into windows of at most `context` inputs; each target is scored in one.
+
+    The stride is half the context. The last window is moved back so that it is full: its few targets see more.
+    """
+    stride = max(1, context // 2)
+    scored = 0
+    first = 0
+    while scored < tokens:
+        length = min(context, tokens)
+        first = min(first, tokens - length)
+        yield Window(document, first, length, scored)
+        scored = first + length
+        first += stride
+
+
+def _batches(cut: list[Window], count: int | None) -> Iterator[list[Window]]:
+    """Windows of one length together, the longest first, so that nothing is padded."""
+    cut.sort(key=lambda window: (-window.length, window.document, window.first))
+    at = 0
+    while at < len(cut):
+        length = cut[at].length
+        most = count or max(1, BATCH_TOKENS // length)
+        stop = at + 1
+        while stop < len(cut) and stop - at < most and cut[stop].length == length:
+            stop += 1
+        yield cut[at:stop]
+        at = stop
+
+
+def _scored_nats(
+    model: Transformer, inputs_BT: torch.Tensor, targets: torch.Tensor, scored_BT: torch.Tensor
+) -> NDArray[np.float64]:
+    """Nats of the scored targets, in reading order: log-softmax in fp32, then fp64."""
+    hidden_ND = model.hidden(inputs_BT)[scored_BT]
+    rows = max(1, LOGIT_ELEMENTS // model.config.vocabulary)
+    parts = [
+        F.cross_entropy(model.logits(h), t, reduction="none").double()
+        for h, t in zip(hidden_ND.split(rows), targets.split(rows), strict=True)
+    ]
+    return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)
+
+
+@torch.inference_mode()
+def likelihoods(
+    model: Transformer,
+    documents: Sequence[Tokens],
+    end_of_text: int,
+    *,
+    context: int | None = None,
+    batch: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Likelihood]:
+    """The likelihood of each document, in their order.
+
+    `context` is in tokens (the model's own if None), `batch` in windows (about 4096 tokens if None); neither of
+    them changes which tokens are counted. `progress` is told the tokens done and their total. A document without
+    tokens costs nothing.
+    """
+    context = context or model.config.context
+    streams = [np.concatenate(([end_of_text], np.asarray(d.ids, dtype=np.int64))) for d in documents]
+    nats = np.zeros(len(documents))
+    total = sum(len(d.ids) for d in documents)
+    done = 0
+    for group in _batches([w for i, d in enumerate(documents) for w in windows(i, len(d.ids), context)], batch):
+        length = group[0].length
+        ids_BT = np.stack([streams[w.document][w.first : w.first + length + 1] for w in group])
+        scored_BT = np.arange(length) >= np.array([[w.scored - w.first] for w in group])
+        targets = torch.from_numpy(ids_BT[:, 1:][scored_BT])
+        found = _scored_nats(model, torch.from_numpy(ids_BT[:, :-1].copy()), targets, torch.from_numpy(scored_BT))
+        owner = np.repeat([w.document for w in group], scored_BT.sum(axis=1))
+        nats += np.bincount(owner, weights=found, minlength=len(documents))
+        done += len(targets)
+        if progress is not None:
+            progress(done, total)
+    return [Likelihood(float(n), len(d.ids), d.bytes) for n, d in zip(nats, documents, strict=True)]
+
+
+def bits_per_byte(
+    model: Transformer,
+    documents: Sequence[Tokens],
+    end_of_text: int,
+    *,
+    context: int | None = None,
+    batch: int | None = None,
+) -> Likelihood:
+    """The likelihood of all documents together; `.bits_per_byte` is the figure. See `likelihoods`."""
+    return sum(likelihoods(model, documents, end_of_text, context=context, batch=batch), Likelihood(0.0, 0, 0))
+
+
+def use_all_cores() -> None:
+    """Let torch compute with every core that this process may use."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

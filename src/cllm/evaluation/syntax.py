@@ -1,0 +1,160 @@
+"""Whether completions parse: C and Python, by tree-sitter's grammars, which are bundled and need no compiler.
+
+A completion that was cut off by its token limit can only be judged up to its last whole statement, and a prompt
+that stops in the middle of a function has open blocks. So both are cut at their last statement end, what is open there
+is closed (`}`, `#endif`, ...), and the completion is valid if it adds at least one whole statement and the text
+with it has no more errors (ERROR and MISSING nodes; in Python also forbidden indentation, which the grammar of
+tree-sitter lets pass) than the text without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import PurePath
+from typing import NamedTuple
+
+import tree_sitter
+from tree_sitter_language_pack import get_parser
+
+from cllm.corpus.textfile import Document
+from cllm.evaluation.completion import complete_points
+from cllm.evaluation.points import Point, draw, has_content
+from cllm.evaluation.scan import Language, scan
+from cllm.inference.completer import Completer
+from cllm.settings import SamplingSettings
+
+SYNTAX_TOKENS = 48
+_LANGUAGES: dict[str, Language] = {".py": "python", ".pyi": "python", ".c": "c", ".h": "c"}
+
+
+class Verdict(NamedTuple):
+    """Whether a completion is valid, and why not."""
+
+    valid: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Shares from 0 to 1 of the points; `true_share` is of the files' own continuations, as a check of the measure."""
+
+    points: int
+    share: float
+    true_share: float
+
+
+class _Fault(NamedTuple):
+    """An error in a text; `begin` and `end` are in bytes."""
+
+    begin: int
+    end: int
+    what: str
+
+
+def language_of(path: str | PurePath) -> Language | None:
+    """The language by a file's name, if its syntax can be judged."""
+    return _LANGUAGES.get(PurePath(path).suffix)
+
+
+@cache
+def _parser(language: Language) -> tree_sitter.Parser:
+    return get_parser(language)
+
+
+def _faults(language: Language, text: str, closers: str) -> list[_Fault]:
+    """The errors in `text`, in their order, when it is closed by `closers`."""
+    data = (text + closers).encode()
+    faults = [
+        _Fault(len(text[:at].encode()), len(data), "wrong indentation") for at in scan(language, text).misindented
+    ]
+    nodes = [_parser(language).parse(data).root_node]
+    while nodes:
+        node = nodes.pop()
+        if node.is_missing:
+            faults.append(_Fault(node.start_byte, node.end_byte, f"{node.type!r} is missing"))
+        elif node.is_error:
+            near = data[node.start_byte : node.end_byte].decode(errors="replace").strip().split("\n")[0][:40]
+            faults.append(_Fault(node.start_byte, node.end_byte, f"{near!r} does not parse"))
+        if node.has_error:
+            nodes.extend(node.children)
+    return sorted(faults)
+
+
+def verdict(language: Language, prompt: str, completion: str) -> Verdict:
+    """Judge `completion` of `prompt`, the text from the beginning of the file; `why` is one short phrase.
+
+    The last line of a completion of several lines is taken as cut off; a single line stands as it is.
+    """
+    text = prompt + completion
+    text = text[: text.rfind("\n") + 1] if "\n" in completion else text + "\n"
+    after = scan(language, text)
+    end = after.ends[-1] if after.ends else 0
+    if not text[len(prompt) : end].strip():
+        return Verdict(False, "no whole statement")
+    before = scan(language, prompt)
+    start = before.ends[-1] if before.ends else 0
+    allowed = len(_faults(language, prompt[:start], before.closers))
+    faults = _faults(language, text[:end], after.closers)
+    if len(faults) <= allowed:
+        return Verdict(True, "parses")
+    own = len(prompt.encode())
+    fault = next((f for f in faults if f.end > own), faults[-1])
+    line = text.encode()[own : max(own, fault.begin)].count(b"\n") + 1
+    return Verdict(False, f"line {line}: {fault.what}")
+
+
+def _statement_starts(document: Document, text: str) -> Iterator[int]:
+    """Offsets after whole statements where a line with content follows."""
+    language = _judged_as(document)
+    if language is not None:
+        for offset in scan(language, text).ends:
+            line_end = text.find("\n", offset)
+            if has_content(text[offset : line_end if line_end >= 0 else len(text)]):
+                yield offset
+
+
+def _judged_as(document: Document) -> Language | None:
+    if document.language in {"python", "c"}:
+        return "python" if document.language == "python" else "c"
+    return language_of(document.path)
+
+
+def _parses(point: Point, language: Language) -> bool:
+    before = scan(language, point.before)
+    return not _faults(language, point.before, before.closers)
+
+
+def validity(
+    completer: Completer,
+    documents: Sequence[Document],
+    count: int,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Validity | None:
+    """The model goes on greedily for 48 tokens after whole statements of C and Python files that parse so far.
+
+    None if there is no such place.
+    """
+    drawn = ((point, _judged_as(point.document)) for point in draw(documents, _statement_starts, 4 * count, seed))
+    chosen = list(islice(((p, language) for p, language in drawn if language and _parses(p, language)), count))
+    if not chosen:
+        return None
+    points = [point for point, _ in chosen]
+    written = complete_points(
+        completer, points, SamplingSettings(temperature=0, max_tokens=SYNTAX_TOKENS, seed=0), progress
+    )
+    tokenizer = completer.tokenizer
+    true = [
+        tokenizer.decode(ids[:SYNTAX_TOKENS])
+        for ids in tokenizer.encode_batch([p.after[: 64 * SYNTAX_TOKENS] for p in points])
+    ]
+
+    def share(texts: list[str]) -> float:
+        return sum(
+            verdict(language, p.before, text).valid for (p, language), text in zip(chosen, texts, strict=True)
+        ) / len(chosen)
+
+    return Validity(len(chosen), share(written), share(true))
