@@ -33,6 +33,11 @@ def test_a_file_has_one_purpose_and_says_it(path: Path) -> None:
     assert ast.get_docstring(ast.parse(text)), "a module begins with a docstring"
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "model").glob("*.py")), ids=name_of)
+def test_the_model_knows_no_ranks(path: Path) -> None:
+    assert "distributed" not in path.read_text(encoding="utf-8")  # import-linter sees external packages only whole
+
+
 def test_the_public_names_are_sorted_and_there() -> None:
     assert cllm.__all__ == sorted(cllm.__all__)
     assert all(hasattr(cllm, name) for name in cllm.__all__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def command(paths: tuple[Path, ...], **given: Any) -> None:
         console.rule(align="left")
         console.print(text, markup=False, soft_wrap=True)
     console.rule(align="left")
-    click.echo(f"model: {model}")
+    click.echo(f"model: {os.path.relpath(model)}")
     click.echo(report)
     click.echo('next: cllm generate latest --prompt "def read_lines("')
 
