@@ -71,7 +71,7 @@ _RULES = (
     Rule("GitHub Token", ("github_pat_",), (re.compile(r"\bgithub_pat_[A-Za-z0-9_]{36,}"),)),
     Rule("GitLab Token", ("glpat-",), (re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),)),
     Rule("Google API Key", ("aiza",), (re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),)),
-    Rule("API Key", ("sk-",), (re.compile(r"\bsk-(?:[a-z]{2,8}-)?(?=[\w-]*\d)[A-Za-z0-9_-]{32,}"),)),
+    Rule("API Key", ("sk-",), (re.compile(r"\bsk-(?:[a-z]{2,8}-)?(?=[\w-]{0,40}\d)[A-Za-z0-9_-]{32,}"),)),
     Rule("Hugging Face Token", ("hf_",), (re.compile(r"\bhf_[A-Za-z]{34}\b"),)),
     Rule("PyPI Token", ("pypi-age",), (re.compile(r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),)),
 )
@@ -85,7 +85,7 @@ _KEYWORDS = (
     "private_key", "client_key", "account_key", "service_key", "db_pass",
 )  # fmt: skip
 _KEYWORD_TYPE = KeywordDetector.secret_type
-_QUOTED = re.compile(r"""["'`][^\s"'`]{8,200}["'`]""")
+_QUOTED = re.compile(r"""["'`]([^\s"'`]{8,200})(?=["'`])""")
 _BEFORE, _AFTER = 160, 640
 _PLACEHOLDERS = re.compile(
     r"(?i)pass(?:word|wd|phrase)?\d*|pwd|secret|token|user(?:name)?|example|changeme|x+|\*+|\.+|test\w*|foo|bar|baz|hunter2|none|null|"
@@ -140,7 +140,8 @@ def _find(text: str) -> Iterator[tuple[int, int, str]]:
                 yield *match.span("body"), "Private Key"
     for start, end in _windows(text, lower, _KEYWORDS):
         window = text[start:end]
-        if _QUOTED.search(window):
+        # the library's patterns are slow, so the value is judged before the name beside it
+        if any(_looks_random(value) for value in _QUOTED.findall(window)):
             yield from _keyword_secrets(window, start)
 
 
