@@ -167,3 +167,15 @@ def tiny_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Tin
     done = run_command(command_line("train", tiny_corpus, *TINY_TRAINING, "--json"), workspace, None, 120)
     assert done.returncode == 0, done.stderr
     return TinyRun(workspace, tiny_corpus, [json.loads(line) for line in done.stdout.splitlines()])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 6 MB of its own, where this user may mount one."""
+    path = tmp_path / "small"
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system can be mounted by root only")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)

@@ -165,10 +165,16 @@ def read(path: Path, names: Iterable[str] | None = None) -> tuple[Header, dict[s
     with _open(path) as stream:
         header = _read_header(stream, path)
         found = {}
+        end = stream.tell()
         for section in header.sections:
+            stream.seek(end)
+            if any(stream.read(section.offset - end)):
+                raise _invalid(
+                    path, "there are bytes between its sections: the file is corrupt; use another checkpoint"
+                )
+            end = section.offset + section.length
             if wanted is not None and section.name not in wanted:
                 continue
-            stream.seek(section.offset)
             data = stream.read(section.length)
             if hashlib.sha256(data).hexdigest() != section.sha256:
                 raise _invalid(

@@ -8,16 +8,18 @@ corpus       files, bytes, tokens, train_bytes, validation_bytes, test_bytes, la
 plan         size, parameters, vocabulary, context, batch_size, microbatches, ranks, threads_per_rank, precision,
              compile, steps, epochs, tokens_per_step, windows_per_epoch, learning_rate, notes [text]
 step         step, steps, epoch (fractional), loss, best_loss, grad_norm, learning_rate, tokens (so far), tokens_per_s,
-             elapsed_s, eta_s, progress (0..1)
+             step_s (of the step alone), elapsed_s, eta_s, progress (0..1)
 spheres      step, spheres [{sphere, microbatches, tokens, loss, activity, state ("computing"|"active"|"idle")}]
 validation   step, epoch, loss, bits_per_byte, best_loss, best_bits_per_byte, tokens, bytes, seconds, improved
-checkpoint   kind ("epoch"|"best"|"save"|"periodic"|"final"), path, step, epoch, bytes, seconds
+checkpoint   kind ("epoch"|"best"|"save"|"periodic"|"final"), path, step, epoch, bytes, seconds,
+             weights_sha256
 usage        rss_bytes (all processes), peak_rss_bytes, cpu_percent (100 = one core), read_bytes, write_bytes
 warning      text
 error        text, exit_code, rank
 rollback     step, to_step, reason
 stopped      step, reason, resume (command)
-result       state ("done"|"stopped"|"failed"), and the figures of the whole run: see `training.summary`
+summary      the figures of the whole run (`training.summary`), model, best_model, weights_sha256; from rank 0, at its end
+result       state ("done"|"stopped"|"failed"), reason, exit_code, and all of the summary if there is one; always the last
 """
 
 from __future__ import annotations
@@ -34,4 +36,5 @@ WARNING = "warning"
 ERROR = "error"
 ROLLBACK = "rollback"
 STOPPED = "stopped"
+SUMMARY = "summary"
 RESULT = "result"

@@ -81,6 +81,7 @@ class Supervisor:
     def __init__(self, run: RunDirectory, store: RunStore) -> None:
         self._run, self._store = run, store
         self._children: list[subprocess.Popen[bytes]] = []
+        self._job = ""
         self._interrupts = 0
         self._save_asked = False
         self._why_stop = "Ctrl-C"
@@ -115,6 +116,7 @@ class Supervisor:
     # ---- workers --------------------------------------------------------------------------------------------------
 
     def _start(self, job: str, log: IO[bytes], reading: int, more: dict[str, str]) -> None:
+        self._job = job
         environment = {**os.environ, lifeline.VARIABLE: str(reading), **more}
         self._children.append(
             subprocess.Popen(
@@ -144,7 +146,7 @@ class Supervisor:
                     self._start(
                         "rank", log, reading, worker_environment(rank, plan.ranks, plan.threads_per_rank, scratch)
                     )
-                return self._wait() or self._ending_of_result()
+                return self._wait() or self._ending_of_ranks()
             finally:
                 self._kill_all()
                 os.close(writing)
@@ -174,8 +176,7 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def _is_stepping(self) -> bool:
-        last = self._store.last(events.STEP)
-        return last is not None and last.seq > self._begun_seq
+        return self._since_begun(events.STEP) is not None
 
     def _failure(self) -> Ending:
         """A worker has ended badly: the cause may be in another one, so give that a moment to say so."""
@@ -197,24 +198,33 @@ class Supervisor:
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
-            return Ending("failed", f"rank {number} was ended by {name}{hint}", TrainingFailed.exit_code)
+            return Ending("failed", f"{self._name(number)} was ended by {name}{hint}", TrainingFailed.exit_code)
         return Ending(
-            "failed", f"rank {number} failed with exit code {code}: see {self._run.log}", TrainingFailed.exit_code
+            "failed",
+            f"{self._name(number)} failed with exit code {code}: see {self._run.log}",
+            TrainingFailed.exit_code,
         )
 
-    def _error(self) -> Ending | None:
-        event = self._store.last(events.ERROR)
-        if event is None or event.seq < self._begun_seq:
-            return None
-        return Ending("failed", event.data["text"], event.data["exit_code"])
+    def _name(self, child: int) -> str:
+        return f"rank {child}" if self._job == "rank" else "the preparation"
 
-    def _ending_of_result(self) -> Ending:
-        result = self._store.last(events.RESULT)
-        if result is None or result.seq < self._begun_seq:
-            return Ending("failed", f"the ranks ended without a result: see {self._run.log}", TrainingFailed.exit_code)
-        if result.data["state"] == "stopped":
-            return Ending("stopped", f"stopped ({self._why_stop}) and saved", Interrupted.exit_code)
+    def _error(self) -> Ending | None:
+        error = self._since_begun(events.ERROR)
+        return None if error is None else Ending("failed", error["text"], error["exit_code"])
+
+    def _ending_of_ranks(self) -> Ending:
+        """All ranks have ended well: done, unless they were asked to stop."""
+        if self._since_begun(events.SUMMARY) is None:
+            return Ending("failed", f"the ranks ended without a word: see {self._run.log}", TrainingFailed.exit_code)
+        if (stopped := self._since_begun(events.STOPPED)) is not None:
+            saved = "and saved" if stopped["saved"] else "without saving"
+            return Ending("stopped", f"stopped ({self._why_stop}) {saved}", Interrupted.exit_code)
         return Ending("done", "complete", 0)
+
+    def _since_begun(self, kind: str) -> dict[str, Any] | None:
+        """Data of the last event of `kind` of this session; earlier sessions of the run do not count."""
+        event = self._store.last(kind)
+        return None if event is None or event.seq < self._begun_seq else event.data
 
     def _kill_all(self) -> None:
         for child in self._children:
@@ -256,14 +266,12 @@ class Supervisor:
         )
 
     def conclude(self, ending: Ending) -> None:
-        """Write the exit record, and a result if the ranks have not written one."""
+        """Write the exit record and, as the last event, the result."""
+        result: dict[str, Any] = {"state": ending.state, "reason": ending.reason, "exit_code": ending.exit_code}
+        if ending.state != "done" and any(self._run.checkpoints.glob("*.cllm")):
+            result["resume"] = f"cllm resume {self._run.id}"
+        self._store.append(events.RESULT, result | (self._since_begun(events.SUMMARY) or {}))
         write_exit(self._run, ending.state, ending.reason, ending.exit_code)
-        result = self._store.last(events.RESULT)
-        if result is None or result.seq < self._begun_seq:
-            data: dict[str, Any] = {"state": ending.state, "reason": ending.reason, "exit_code": ending.exit_code}
-            if any(self._run.checkpoints.glob("*.cllm")):
-                data["resume"] = f"cllm resume {self._run.id}"
-            self._store.append(events.RESULT, data)
 
 
 def full_disk_text(run: RunDirectory) -> str:

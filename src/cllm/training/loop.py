@@ -183,7 +183,7 @@ class Loop:
         if not discard:
             self._save("save")
         self._tell(events.STOPPED, step=self.totals.step, reason="asked to stop", saved=not discard, resume=resume)
-        self._tell_result("stopped", resume=resume)
+        self._tell_summary()
         return "stopped"
 
     def _finish(self, early: bool) -> Outcome:
@@ -201,7 +201,7 @@ class Loop:
             path, weights = self._saver.best_weights()
             load_weights(self.trainer.model, tensors_of(path, "weights", weights), path)
         self._save("final")
-        self._tell_result("done", stopped_early=early)
+        self._tell_summary(stopped_early=early)
         return "done"
 
     def _go_back(self) -> None:
@@ -233,13 +233,11 @@ class Loop:
         if self._leads:
             self._recorder.tell(kind, **data)
 
-    def _tell_result(self, state: Outcome, **more: Any) -> None:
+    def _tell_summary(self, **more: Any) -> None:
         if self._leads:
             self._recorder.tell_spheres((), force=True)
             self.totals.wall_s = self._wall_before + time.time() - self._began
-            self._tell(
-                events.RESULT, state=state, **summarise(self.plan, self.totals), **self._saver.published(), **more
-            )
+            self._tell(events.SUMMARY, **summarise(self.plan, self.totals), **self._saver.published(), **more)
 
     def _record(self, step: Step, seconds: float) -> None:
         if not self._leads:

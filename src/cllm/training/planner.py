@@ -20,13 +20,17 @@ TOKENS_PER_WEIGHT = 2.0  # the largest candidate is taken that reaches so many i
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 COMPILE_S = 40.0
 COMPILE_GAIN = 1.3
+TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_WINDOWS, PROBE_REPEATS = 8, 3
 
 
-def this_machine() -> Machine:
-    """The facts that planning needs, without loading torch."""
+def this_machine(settings: TrainSettings) -> Machine:
+    """The facts that planning needs; what `settings` decide already is not looked for."""
     return Machine(
-        machine.usable_cores(), machine.available_memory_bytes(), machine.bf16_pays(), machine.has_cpp_compiler()
+        machine.usable_cores(),
+        machine.available_memory_bytes(),
+        settings.precision == "auto" and machine.bf16_pays(),
+        settings.compile == "auto" and machine.has_cpp_compiler(),
     )
 
 
@@ -87,18 +91,20 @@ def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
 
 def plan_run(settings: TrainSettings, shards: Shards, started: float, store: RunStore) -> Plan:
     """The plan of a new run. Raises `EmptyCorpus`, `InvalidSettings` or `NotEnoughMemory`."""
-    here = this_machine()
+    here = this_machine(settings)
     context, data = data_for(shards, settings)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and here.bf16_pays)
     workers = min(settings.threads or here.cores, here.cores)
+    timed = settings.minutes is not None
 
     def timing(size: str) -> Timing:
         config = config_for(size, data.vocabulary, context)
-        return Timing(size, config.parameters, probe(config, bf16) * workers)
+        one = probe(config, bf16) if timed else TYPICAL_FLOPS / config.flops_per_token(context)
+        return Timing(size, config.parameters, one * workers)
 
     if settings.size != "auto":
         candidates = [settings.size]
-    elif settings.minutes is None:
+    elif not timed:
         candidates = [default_size(data.train_tokens)]
     else:
         candidates = [*CANDIDATES]

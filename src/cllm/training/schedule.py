@@ -13,6 +13,6 @@ def learning_rate(peak: float, progress: float, warmup: float) -> float:
     """
     if progress < warmup:
         return peak * max(progress / warmup, 0.01)
-    if progress <= DECAY_BEGINS:
+    if progress <= max(DECAY_BEGINS, warmup):
         return peak
     return peak * max(0.0, (1 - progress) / (1 - max(DECAY_BEGINS, warmup)))

@@ -1,0 +1,84 @@
+"""No orphan is ever left, nothing that was saved is lost, however a process of a training dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.training import SMALL, processes_of, result_of, wait_for_step, wait_until_gone
+
+from cllm.runstate import state_of, supervisor
+
+LONG = (*SMALL, "--epochs=500", "--patience=0", "--threads=2")
+
+
+def rank_pids(run) -> list[int]:
+    return [p.pid for p in processes_of(run) if "rank" in p.cmdline()]
+
+
+def test_a_killed_rank_ends_the_run_with_a_reason(start_cllm, workspace: Path, tiny_corpus: Path) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG)
+    run = wait_for_step(workspace, 3)
+    os.kill(rank_pids(run)[1], signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 4
+    assert "SIGKILL" in said or "ended by" in said, said
+    assert state_of(run) == "failed"
+    wait_until_gone(run)
+
+
+def test_a_killed_supervisor_takes_its_ranks_along(start_cllm, run_cllm, workspace: Path, tiny_corpus: Path) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG, "--save-every-minutes=0.005")
+    run = wait_for_step(workspace, 12)
+    head = supervisor(run)
+    assert head is not None
+    head.kill()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "interrupted" in said
+    wait_until_gone(run)
+    assert state_of(run) == "interrupted"
+    result = result_of(run_cllm("resume", run.id, "--epochs=3", "--json"))
+    assert result["epochs"] >= 3
+
+
+def test_a_killed_terminal_process_makes_the_training_save_and_end(
+    start_cllm, workspace: Path, tiny_corpus: Path
+) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG)
+    run = wait_for_step(workspace, 3)
+    process.kill()
+    wait_until_gone(run)
+    assert state_of(run) == "stopped"
+    assert list(run.checkpoints.glob("save_step_*.cllm"))
+
+
+def test_a_closed_terminal_leaves_the_training_alone(start_cllm, run_cllm, workspace: Path, tiny_corpus: Path) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG)
+    run = wait_for_step(workspace, 3)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=10)
+    wait_for_step(workspace, 20)
+    assert state_of(run) == "running"
+    saved = run_cllm("save", run.id)
+    assert Path(saved.stdout.strip()).is_file(), saved.stderr
+    stopped = run_cllm("stop", run.id)
+    assert stopped.returncode == 0
+    assert state_of(run) == "stopped"
+    wait_until_gone(run)
+
+
+def test_a_second_interrupt_ends_at_once(start_cllm, workspace: Path, tiny_corpus: Path) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG)
+    run = wait_for_step(workspace, 3)
+    for pid in rank_pids(run):  # ranks that never finish their step
+        os.kill(pid, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(Exception, match="timed out"):
+        process.communicate(timeout=1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    wait_until_gone(run)

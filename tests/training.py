@@ -1,0 +1,60 @@
+"""Steps that the tests of whole trainings share: starting one, waiting for a step, finding its processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cllm.runstore import RunStore
+from cllm.workspace import RunDirectory, Workspace
+
+SMALL = ("--size=nano", "--context=64", "--batch-size=12", "--vocabulary=512", "--compile=off", "--precision=fp32")
+
+
+def events_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The events that a command with `--json` printed."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The result, which must be the last line; the command must have ended well."""
+    assert done.returncode == 0, done.stderr
+    last = events_of(done)[-1]
+    assert last["event"] == "result"
+    return last
+
+
+def wait_for_step(workspace: Path, step: int, timeout: float = 60) -> RunDirectory:
+    """The workspace's newest run, as soon as it has done `step` steps."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        for run in Workspace(workspace).all_runs()[-1:]:
+            if run.store.exists():
+                with RunStore(run.store) as store:
+                    last = store.last("step")
+                    if last is not None and last.data["step"] >= step:
+                        return run
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} within {timeout} s")
+
+
+def processes_of(run: RunDirectory) -> list[psutil.Process]:
+    """Every process that works for `run`."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        if str(run.path) in (process.info["cmdline"] or ()) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def wait_until_gone(run: RunDirectory, timeout: float = 10) -> None:
+    """Fails if a process of `run` is there after `timeout` seconds."""
+    until = time.monotonic() + timeout
+    while processes_of(run):
+        assert time.monotonic() < until, [p.cmdline() for p in processes_of(run)]
+        time.sleep(0.05)

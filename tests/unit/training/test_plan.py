@@ -1,0 +1,94 @@
+"""The plan: what the settings leave open, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from cllm.errors import InvalidSettings, NotEnoughMemory
+from cllm.settings import TrainSettings
+from cllm.training.plan import (
+    Data,
+    Machine,
+    Plan,
+    choose_microbatches,
+    default_size,
+    extended,
+    fitting_context,
+    make_plan,
+    with_ranks,
+)
+
+DATA = Data(train_tokens=2_000_000, validation_tokens=100_000, vocabulary=4096, windows_per_epoch=650)
+TWO_CORES = Machine(cores=2, memory_bytes=20 << 30, bf16_pays=True, has_compiler=True)
+
+
+def plan(data: Data = DATA, machine: Machine = TWO_CORES, context: int = 256, **settings: object) -> Plan:
+    return make_plan(TrainSettings(**settings), "mini", context, data, machine, 10_000.0, 1000.0)
+
+
+def test_epochs_make_whole_epochs() -> None:
+    made = plan(epochs=3)
+    assert made.steps == -(-3 * 12 * 650 // 32)
+    assert made.steps / made.steps_per_epoch >= 3
+    assert (made.microbatches, made.ranks, made.threads_per_rank) == (4, 2, 1)
+    assert made.precision == "bf16"
+    assert made.deadline is None
+
+
+def test_minutes_leave_the_steps_open_unless_epochs_are_given_too() -> None:
+    assert plan(minutes=5).steps is None
+    assert plan(minutes=5).deadline == 1300.0
+    assert plan(minutes=5, epochs=1).steps is not None
+
+
+def test_microbatches_never_depend_on_the_threads_asked_for() -> None:
+    assert {plan(threads=t).microbatches for t in range(1, 13)} == {4}
+    assert [plan(threads=t).ranks for t in (1, 2, 3, 4, 9)] == [1, 2, 3, 4, 4]
+    assert plan(threads=9).threads_per_rank == 2
+    assert choose_microbatches(TrainSettings(batch_size=48), 48, 16) == 12
+
+
+def test_microbatches_must_divide() -> None:
+    with pytest.raises(InvalidSettings, match="possible are 1, 2, 4"):
+        plan(microbatches=3)
+
+
+def test_a_batch_larger_than_the_data() -> None:
+    tiny = Data(train_tokens=600, validation_tokens=60, vocabulary=300, windows_per_epoch=1)
+    with pytest.raises(InvalidSettings, match="use --batch-size 12 or less"):
+        plan(tiny, batch_size=13)
+    made = plan(tiny, context=32)
+    assert made.batch_size == 12
+    assert any("batch size 12 instead of 32" in note for note in made.notes)
+    assert any("context 32 instead of 256" in note for note in made.notes)
+
+
+def test_too_little_memory_says_what_to_do() -> None:
+    with pytest.raises(NotEnoughMemory, match="--batch-size"):
+        plan(machine=Machine(cores=2, memory_bytes=100 << 20, bf16_pays=True, has_compiler=True))
+
+
+@pytest.mark.parametrize(("tokens", "context"), [(10, 16), (33, 32), (50, 32), (255, 128), (257, 256), (10_000, 256)])
+def test_the_context_fits_into_a_sphere(tokens: int, context: int) -> None:
+    assert fitting_context(256, tokens) == context
+    assert fitting_context(8, tokens) == 8
+
+
+def test_default_sizes_grow_with_the_corpus() -> None:
+    assert [default_size(n) for n in (1_000, 300_000, 1_000_000, 10_000_000)] == ["nano", "micro", "mini", "small"]
+
+
+def test_compiling_needs_a_compiler_and_time() -> None:
+    assert plan(minutes=10).compile
+    assert not plan(minutes=1).compile
+    assert not plan(minutes=10, machine=Machine(2, 20 << 30, True, False)).compile
+    assert plan(minutes=1, compile="on").compile
+
+
+def test_a_resume_moves_the_end_but_keeps_what_sets_the_bits() -> None:
+    made = plan(epochs=2)
+    more = extended(with_ranks(made, 3), 4, None, 0, 0)
+    assert (more.ranks, more.epochs) == (3, 4)
+    assert more.steps == 2 * made.steps or more.steps == 2 * made.steps - 1
+    assert (more.microbatches, more.batch_size, more.threads_per_rank) == (4, 32, 1)
+    assert extended(plan(minutes=5), None, 5, 100, 2000).deadline == 2200
