@@ -18,8 +18,8 @@ warning      text
 error        text, exit_code, rank
 rollback     step, to_step, reason
 stopped      step, reason, resume (command)
-summary      the figures of the whole run (`training.summary`), model, best_model, weights_sha256; from rank 0, at its end
-result       state ("done"|"stopped"|"failed"), reason, exit_code, and all of the summary if there is one; always the last
+summary      the figures of the run (`training.summary`), model, best_model, weights_sha256; from rank 0, at its end
+result       state ("done"|"stopped"|"failed"), reason, exit_code, and the summary if there is one; always the last
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from cllm.workspace import Workspace
 @click.command(name="save")
 @click.argument("run", required=False)
 def command(run: str | None) -> None:
-    """Ask the running training RUN (the newest one if left out) for a checkpoint after its step; print where it lies."""
+    """Ask the running training RUN (the newest one if left out) for a checkpoint, and print where it lies."""
     directory = Workspace.here().run(run)
     with RunStore(directory.store) as store:
         last = store.last(events.CHECKPOINT)

@@ -55,8 +55,8 @@ class Share:
 class MuonAdamW:
     """State and update rule. Every rank holds all of it; `owned` says whose Newton-Schulz iterations it computes.
 
-    One step is `gather()`, which turns gradients into updates of the owned matrices, an exchange of the buffer `updates`
-    between the ranks (the caller's business; alone there is none), and `apply()`.
+    One step is `gather()`, which turns gradients into updates of the owned matrices, an exchange of the buffer
+    `updates` between the ranks (the caller's business; alone there is none), and `apply()`.
     """
 
     def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
@@ -90,7 +90,7 @@ class MuonAdamW:
 
     @torch.no_grad()
     def gather(self, owned: Iterable[str]) -> None:
-        """Take the gradients into the momentum; orthogonalise what is owned, with Nesterov's look-ahead, into `updates`."""
+        """Take the gradients into the momentum; orthogonalise what is owned (Nesterov's look-ahead) into `updates`."""
         beta = self.settings.momentum
         owned = set(owned)
         for name, parameter in self.matrices.items():

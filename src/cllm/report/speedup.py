@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,24 +69,29 @@ def measure(command: CommandLine, seconds: float = MEASURED_S) -> Speedup:
 
 def tokens_per_s(command: list[str], seconds: float) -> tuple[float, int]:
     """(tokens per second, ranks) of a training over its first `seconds` after the warm-up; it is then stopped."""
-    ranks, first = 1, None
-    with tempfile.TemporaryDirectory(prefix="cllm-speedup-") as workspace, _running(command, Path(workspace)) as lines:
+    ranks, before, spent_s = 1, None, 0.0
+    with (
+        tempfile.TemporaryDirectory(prefix="cllm-speedup-", ignore_cleanup_errors=True) as workspace,
+        _running(command, Path(workspace)) as lines,
+    ):
         for line in lines:
             event = json.loads(line)
-            if event.get("event") == events.PLAN:
+            if event["event"] == events.PLAN:
                 ranks = event["ranks"]
-            if event.get("event") != events.STEP or event["step"] < WARM_STEPS:
+            if event["event"] != events.STEP or event["step"] < WARM_STEPS:
                 continue
-            first = first or event
-            elapsed = event["elapsed_s"] - first["elapsed_s"]
-            if elapsed >= seconds:
-                return (event["tokens"] - first["tokens"]) / elapsed, ranks
+            if before is None:
+                before = event["tokens"]
+                continue
+            spent_s += event["step_s"]  # without validating and saving, which are not shared out among the ranks
+            if spent_s >= seconds:
+                return (event["tokens"] - before) / spent_s, ranks
     raise CllmError(f"the speed-up could not be measured: the training ended within {seconds:g} s: {' '.join(command)}")
 
 
 @contextmanager
-def _running(command: list[str], workspace: Path) -> Iterator[Iterator[str]]:
-    """The lines that a training prints; on leaving it is stopped as Ctrl-C twice does, and waited for."""
+def _running(command: list[str], workspace: Path) -> Iterator[IO[str]]:
+    """The lines that a training prints within `LIMIT_S`; on leaving it is ended as by Ctrl-C twice, and waited for."""
     with (
         open(workspace / "errors.txt", "wb") as errors,
         subprocess.Popen(
@@ -100,17 +105,13 @@ def _running(command: list[str], workspace: Path) -> Iterator[Iterator[str]]:
         ) as process,
     ):
         assert process.stdout is not None
+        limit = threading.Timer(LIMIT_S, process.send_signal, [signal.SIGINT])
+        limit.start()
         try:
-            yield _until(process.stdout, time.monotonic() + LIMIT_S)
+            yield process.stdout
         finally:
+            limit.cancel()
             _end(process)
-
-
-def _until(stream: IO[str], deadline: float) -> Iterator[str]:
-    for line in stream:
-        yield line
-        if time.monotonic() > deadline:
-            return
 
 
 def _end(process: subprocess.Popen[str]) -> None:

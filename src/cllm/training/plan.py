@@ -94,7 +94,7 @@ def fitting_batch(settings: TrainSettings, windows: int, spheres: int, notes: li
 
 
 def choose_microbatches(settings: TrainSettings, batch_size: int, cores: int) -> int:
-    """K: a divisor of spheres and batch, enough for 4 ranks and for the cores. It sets the bits: never by `--threads`."""
+    """K: divides spheres and batch, enough for 4 ranks and for the cores. It sets the bits: not by `--threads`."""
     possible = [d for d in divisors(settings.spheres) if batch_size % d == 0]
     if settings.microbatches:
         if settings.microbatches not in possible:

@@ -19,7 +19,7 @@ ranks, rate, steps = map(int, sys.argv[1:4])
 open(sys.argv[4], "a").write(f"{os.getpid()}\\n")
 print(json.dumps({"event": "plan", "ranks": ranks}), flush=True)
 for n in range(1, steps + 1):
-    print(json.dumps({"event": "step", "step": n, "tokens": rate * n, "elapsed_s": 10.0 + n}), flush=True)
+    print(json.dumps({"event": "step", "step": n, "tokens": rate * n, "step_s": 0.5, "elapsed_s": 10.0 + n}), flush=True)
 try:
     time.sleep(60 if steps > 5 else 0)
 except KeyboardInterrupt:
@@ -35,8 +35,8 @@ def test_both_trainings_are_measured_and_ended(tmp_path: Path) -> None:
         return [sys.executable, "-c", TRAINING, str(ranks), str(rate), "50", str(pids)]
 
     begun = time.monotonic()
-    found = measure(command, seconds=20)
-    assert (found.one_rank_tokens_per_s, found.all_ranks_tokens_per_s, found.ranks) == (100, 350, 4)
+    found = measure(command, seconds=15)
+    assert (found.one_rank_tokens_per_s, found.all_ranks_tokens_per_s, found.ranks) == (200, 700, 4)
     assert found.speedup == pytest.approx(3.5)
     assert time.monotonic() - begun < 20
     for pid in pids.read_text().split():
