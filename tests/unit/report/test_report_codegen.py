@@ -43,7 +43,7 @@ def test_repetition(text: str, passed: bool | None) -> None:
         ("int f() {\n\treturn 1;\n}\n", True),
         ("int f() {\n\tint a;\n    int b;\n}\n", False),
         ("def f():\n \ta\n", False),
-        ("def f(a,\n      b):\n    return (a +\n            b)\n", True),  # aligned within brackets
+        ("def fn(a,\n       b):\n    return (a +\n           b)\n", True),  # aligned within brackets
         ("/*\n * note\n */\nint f() {\n  return 1;\n}\n", True),
         ("x = 1\n", None),
     ],

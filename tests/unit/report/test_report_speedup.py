@@ -19,7 +19,8 @@ ranks, rate, steps = map(int, sys.argv[1:4])
 open(sys.argv[4], "a").write(f"{os.getpid()}\\n")
 print(json.dumps({"event": "plan", "ranks": ranks}), flush=True)
 for n in range(1, steps + 1):
-    print(json.dumps({"event": "step", "step": n, "tokens": rate * n, "step_s": 0.5, "elapsed_s": 10.0 + n}), flush=True)
+    seconds = 0.5 if n > 3 else 9.0  # the first steps are slow
+    print(json.dumps({"event": "step", "step": n, "tokens": rate * n, "step_s": seconds}), flush=True)
 try:
     time.sleep(60 if steps > 5 else 0)
 except KeyboardInterrupt:
