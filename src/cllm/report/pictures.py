@@ -73,8 +73,8 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
 
 
 def smoothing_weight(steps: int) -> float:
-    """About a 40th of the run is averaged over: enough to see the trend, too little to hide a jump."""
-    span = min(200.0, max(2.5, steps / 40))
+    """About a 20th of the run is averaged over: enough to see the trend, too little to hide a jump."""
+    span = min(200.0, max(2.5, steps / 20))
     return 1 - 1 / span
 
 
