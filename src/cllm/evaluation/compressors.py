@@ -15,7 +15,7 @@ import psutil
 import pyppmd
 
 PPMD_ORDER = 16
-PPMD_MEMORY_PER_BYTE = 100  # bytes of model for each byte of text: more than it uses on code, so it never starts anew
+PPMD_MEMORY_PER_BYTE = 64  # bytes of model for each byte of text: more than it uses on code, so it never starts anew
 _PPMD_MIN, _PPMD_MAX = 16 << 20, (1 << 32) - (1 << 20)
 _XZ_MIN, _XZ_MAX = 1 << 16, 1536 << 20  # bounds of the dictionary
 _CHUNK = 1 << 20
@@ -29,8 +29,10 @@ def _chunks(data: bytes) -> Iterable[memoryview]:
 def xz_bytes(*parts: bytes) -> int:
     """Size of `parts`, one after another, under `xz -9e` with a dictionary that holds all of it, as a raw stream."""
     total = sum(map(len, parts))
+    # xz takes about eleven times its dictionary, and two of them run at once
+    most = min(_XZ_MAX, int(psutil.virtual_memory().available) // 32)
     filters = [
-        {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": min(_XZ_MAX, max(_XZ_MIN, total))}
+        {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": max(_XZ_MIN, min(total, most))}
     ]
     compressor = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
     size = sum(len(compressor.compress(chunk)) for part in parts for chunk in _chunks(part))
@@ -47,7 +49,7 @@ def conditional_xz_bytes(training: bytes, held_out: bytes) -> int:
 def _ppmd_memory(total: int) -> int:
     """Bytes for the model: what the text can need, at most half of what the machine has free."""
     wanted = max(_PPMD_MIN, PPMD_MEMORY_PER_BYTE * total)
-    return min(wanted, _PPMD_MAX, max(_PPMD_MIN, psutil.virtual_memory().available // 2))
+    return min(wanted, _PPMD_MAX, max(_PPMD_MIN, int(psutil.virtual_memory().available) // 2))
 
 
 def conditional_ppmd_bytes(training: bytes, held_out: bytes) -> int:
@@ -58,8 +60,8 @@ def conditional_ppmd_bytes(training: bytes, held_out: bytes) -> int:
     encoder = pyppmd.Ppmd8Encoder(PPMD_ORDER, _ppmd_memory(len(training) + len(held_out)))
     for chunk in _chunks(training):
         encoder.encode(chunk)
-    size: int = sum(len(encoder.encode(chunk)) for chunk in _chunks(held_out))
-    return size + len(encoder.flush())
+    size: int = sum(len(encoder.encode(chunk)) for chunk in _chunks(held_out)) + len(encoder.flush())
+    return size
 
 
 def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None] = lambda _: None) -> dict[str, int]:

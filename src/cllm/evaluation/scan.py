@@ -25,6 +25,10 @@ _C = re.compile(
     r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<line>\n)|(?P<word>\w+)|(?P<other>[=!<>]=|\S)",
     re.DOTALL | re.MULTILINE,
 )
+# What a C compiler never sees; `extern "C" {` and its end in two of them is no tree.
+_CPLUSPLUS = re.compile(
+    r"^[ \t]*#[ \t]*if(?:def\b|[ \t]+defined\b)[ \t(]*__cplusplus\b.*?^[ \t]*#[ \t]*endif\b", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass
@@ -42,9 +46,23 @@ class Scan:
     misindented: list[int] = field(default_factory=list)
 
 
+def compiled(language: Language, text: str) -> str:
+    """`text` with the parts of C headers that are for C++ alone made blank; every offset and line stays."""
+    if language == "python":
+        return text
+    return _CPLUSPLUS.sub(lambda part: re.sub(r"[^\n]", " ", part[0]), text)
+
+
 def scan(language: Language, text: str) -> Scan:
     """Scan `text` from its beginning."""
     return _scan_python(text) if language == "python" else _scan_c(text)
+
+
+# They only begin statements: a line within brackets that begins with one shows that the brackets were left open.
+_STATEMENTS = (
+    "assert break class continue def del elif except finally global import nonlocal pass raise return try while"
+)
+_BEGIN_A_STATEMENT = frozenset(_STATEMENTS.split())
 
 
 def _scan_python(text: str) -> Scan:
@@ -53,44 +71,58 @@ def _scan_python(text: str) -> Scan:
     indents = [0]
     header = False  # the line before opens a block
     begin = 0  # of the logical line
-    first, last = "", ""  # tokens of the logical line
+    first, last = "", ""  # its tokens; last is empty while there are none
     where = 0  # its first token
+    line = 0  # begin of the physical line, until its first token is seen; then -1
+
+    def end_line(position: int) -> None:
+        nonlocal begin, header, last
+        if last:
+            indent = len(text[begin:where].expandtabs(8))
+            if header and indent > indents[-1]:
+                indents.append(indent)
+            else:
+                while indent < indents[-1]:
+                    indents.pop()
+                if header or indent != indents[-1]:
+                    found.misindented.append(begin)
+            header = last.endswith(":")
+        if not (first.startswith("@") or (header and first == "match")):
+            found.ends.append(position)
+        begin, last = position, ""
+
     for token in _PYTHON.finditer(text):
         kind = token.lastgroup
-        if kind == "open":
-            depth += 1
-        elif kind == "close":
-            depth = max(0, depth - 1)
-        if kind == "line" and depth == 0:
-            if last:
-                indent = len(text[begin:where].expandtabs(8))
-                if header and indent > indents[-1]:
-                    indents.append(indent)
-                else:
-                    while indent < indents[-1]:
-                        indents.pop()
-                    if header or indent != indents[-1]:
-                        found.misindented.append(begin)
-                header = last.endswith(":")
-            if not (first.startswith("@") or (header and first == "match")):
-                found.ends.append(token.end())
-            begin = token.end()
-            last = ""
-        elif kind not in {"comment", "joined", "line"}:
+        if kind == "line":
+            line = token.end()
+            if depth == 0:
+                end_line(line)
+        elif kind not in {"comment", "joined"}:
+            if depth and line >= 0 and token[0] in _BEGIN_A_STATEMENT:
+                depth = 0
+                end_line(line)
+            line = -1
+            if kind == "open":
+                depth += 1
+            elif kind == "close":
+                depth = max(0, depth - 1)
             if not last:
                 first, where = token[0], token.start()
-            last = token[0] if kind != "string" else '"'
+            last = '"' if kind == "string" else token[0]
     return found
 
 
-_CLOSERS = {"block": "}", "struct": "};", "enum": "};", "do": "} while (0);", "#": "\n#endif\n", "(": ")", "[": "]"}
+_BRACES = {"block", "list", "struct", "enum", "do"}
+_PARENTHESES = {"(", "for(", "["}
+_CLOSERS = {"block": "}", "struct": "} _;", "enum": "} _;", "do": "} while (0);", "#": "\n#endif\n"}
+_CLOSERS |= {"(": ")", "for(": ")", "[": "]"}
 
 
 def _closers(stack: list[str]) -> str:
-    """What closes everything on `stack`, whose entries are ( [ # block list struct enum do, the outermost first."""
+    """What closes everything on `stack`, outermost first: braces by what they hold, parentheses, # for `#if`."""
     parts = []
     for outer, kind in zip(["", *stack], stack, strict=False):
-        parts.append(("}" if outer in {"list", "("} else "};") if kind == "list" else _CLOSERS[kind])
+        parts.append(("}" if outer in {"list", *_PARENTHESES} else "};") if kind == "list" else _CLOSERS[kind])
     return "".join(reversed(parts))
 
 
@@ -98,7 +130,7 @@ def _kind_of_brace(stack: list[str], words: list[str], last: str) -> str:
     """What a `{` opens, by the words since the last statement and the token before it."""
     if last == "do":
         return "do"
-    if last != "(" and ("=" in words or "return" in words or (stack and stack[-1] in {"list", "(", "["})):
+    if last != "(" and ("=" in words or "return" in words or (stack and stack[-1] in {"list", *_PARENTHESES})):
         return "list"
     if last != ")":
         for word in ("enum", "struct", "union"):
@@ -108,10 +140,12 @@ def _kind_of_brace(stack: list[str], words: list[str], last: str) -> str:
 
 
 def _pop(stack: list[str], kinds: set[str]) -> str:
-    """Remove the innermost entry of one of these kinds and say which it was."""
+    """Remove the innermost entry of one of these kinds and say which it was; what was left open in it goes with it."""
     for place in range(len(stack) - 1, -1, -1):
         if stack[place] in kinds:
-            return stack.pop(place)
+            kind = stack[place]
+            stack[place:] = [k for k in stack[place + 1 :] if k == "#" or kind == "#"]
+            return kind
     return ""
 
 
@@ -123,12 +157,10 @@ def _scan_c(text: str) -> Scan:
     for token in _C.finditer(text):
         kind, value = token.lastgroup, token[0]
         if kind == "line":
-            brackets = [k for k in stack if k != "#"]
-            inside = brackets[-1] if brackets else ""
+            inside = next((k for k in reversed(stack) if k != "#"), "")
             label = last == ":" and words[:1] in (["case"], ["default"])
-            if inside not in {"(", "["} and (
-                last in {";", "{"} or label or (last == "," and inside in {"list", "enum"})
-            ):
+            item = last == "," and inside in {"list", "enum"}
+            if inside not in _PARENTHESES and (last in {";", "{"} or label or item):
                 found.ends.append(token.end())
                 found.closers = _closers(stack)
         elif kind == "directive":
@@ -137,23 +169,27 @@ def _scan_c(text: str) -> Scan:
             elif token["name"] == "endif":
                 _pop(stack, {"#"})
         elif kind == "open":
-            stack.append(_kind_of_brace(stack, words, last) if value == "{" else value)
             if value == "{":
+                stack.append(_kind_of_brace(stack, words, last))
                 words = []
+            else:
+                stack.append("for(" if last == "for" and value == "(" else value)
             last = value
-        elif kind == "close" and value == "}":
-            closed = _pop(stack, {"block", "list", "struct", "enum", "do"})
-            words = []
-            last = ";" if closed in {"block", ""} else "}"
         elif kind == "close":
-            _pop(stack, {"(" if value == ")" else "["})
-            last = value
+            if value == "}":
+                words = []
+                last = ";" if _pop(stack, _BRACES) in {"block", ""} else value
+            else:
+                _pop(stack, {"["} if value == "]" else {"(", "for("})
+                last = value
         elif kind == "unended":
             last = value
         elif kind != "comment":
             if value == ";":
                 words = []
-            elif not (stack and stack[-1] in {"(", "["}):
+                while stack and stack[-1] in {"(", "["}:  # left open: no statement ends within them
+                    stack.pop()
+            elif not (stack and stack[-1] in _PARENTHESES):
                 words.append(value)
             last = value
     return found

@@ -22,11 +22,12 @@ from tree_sitter_language_pack import get_parser
 from cllm.corpus.textfile import Document
 from cllm.evaluation.completion import complete_points
 from cllm.evaluation.points import Point, draw, has_content
-from cllm.evaluation.scan import Language, scan
+from cllm.evaluation.scan import Language, compiled, scan
 from cllm.inference.completer import Completer
 from cllm.settings import SamplingSettings
 
 SYNTAX_TOKENS = 48
+_LONGEST = 1 << 16  # characters of a file: parsing it anew for each completion must stay cheap
 _LANGUAGES: dict[str, Language] = {".py": "python", ".pyi": "python", ".c": "c", ".h": "c"}
 
 
@@ -89,7 +90,8 @@ def verdict(language: Language, prompt: str, completion: str) -> Verdict:
     The last line of a completion of several lines is taken as cut off; a single line stands as it is.
     """
     text = prompt + completion
-    text = text[: text.rfind("\n") + 1] if "\n" in completion else text + "\n"
+    text = compiled(language, text[: text.rfind("\n") + 1] if "\n" in completion else text + "\n")
+    prompt = text[: len(prompt)]
     after = scan(language, text)
     end = after.ends[-1] if after.ends else 0
     if not text[len(prompt) : end].strip():
@@ -102,14 +104,14 @@ def verdict(language: Language, prompt: str, completion: str) -> Verdict:
         return Verdict(True, "parses")
     own = len(prompt.encode())
     fault = next((f for f in faults if f.end > own), faults[-1])
-    line = text.encode()[own : max(own, fault.begin)].count(b"\n") + 1
+    line = text[:end].encode()[own : max(own, fault.begin)].count(b"\n") + 1
     return Verdict(False, f"line {line}: {fault.what}")
 
 
 def _statement_starts(document: Document, text: str) -> Iterator[int]:
     """Offsets after whole statements where a line with content follows."""
     language = _judged_as(document)
-    if language is not None:
+    if language is not None and len(text) <= _LONGEST:
         for offset in scan(language, text).ends:
             line_end = text.find("\n", offset)
             if has_content(text[offset : line_end if line_end >= 0 else len(text)]):
@@ -123,8 +125,8 @@ def _judged_as(document: Document) -> Language | None:
 
 
 def _parses(point: Point, language: Language) -> bool:
-    before = scan(language, point.before)
-    return not _faults(language, point.before, before.closers)
+    text = compiled(language, point.before)
+    return not _faults(language, text, scan(language, text).closers)
 
 
 def validity(
