@@ -12,7 +12,7 @@ from tests.conftest import TINY_TRAINING, RunCllm
 
 @pytest.mark.timeout(180)
 def test_it_trains_evaluates_completes_and_reports(run_cllm: RunCllm, workspace: Path, tiny_corpus: Path) -> None:
-    done = run_cllm("demo", tiny_corpus, *TINY_TRAINING, "--epochs=1", timeout=170)
+    done = run_cllm("demo", tiny_corpus, *TINY_TRAINING, "--epochs=1", "--completions=4", timeout=170)
     assert done.returncode == 0, done.stderr
     out = done.stdout
     figures = {name: float(f) for name, f in re.findall(r"bits per byte, (?:test files: )?(.*?) *│ +([\d.]+) │", out)}

@@ -1,4 +1,4 @@
-"""`cllm demo`: train, evaluate, complete and report, one command after the other, each as a person would type it."""
+"""`cllm demo`: train, evaluate and report, each as the command a person would type, and completions of prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 from cllm import events
 from cllm.cli.options import options_of
 from cllm.runstore import RunStore
-from cllm.settings import TrainSettings
+from cllm.settings import SamplingSettings, TrainSettings
 from cllm.workspace import RunDirectory, Workspace
 
 DEFAULT_MINUTES = 5.0
@@ -30,13 +30,14 @@ LAST_STEPS = 50
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @options_of(TrainSettings)
-def command(paths: tuple[Path, ...], **given: Any) -> None:
+@click.option("--completions", type=int, metavar="N", help="Lines that the evaluation lets the model complete.")
+def command(paths: tuple[Path, ...], completions: int | None, **given: Any) -> None:
     """Train on PATHs (Python's standard library if there are none), then show what came out.
 
-    Runs 'cllm train', 'evaluate', 'generate' and 'report' in turn and prints one table: bits per byte of the training's
-    parts beside xz, PPMd and an n-gram on the same files, speed, spheres and time; completions of three prompts; and
-    where the model and the report lie. The options are those of 'cllm train'; without --minutes and --epochs it
-    trains for 5 minutes.
+    Runs 'cllm train', 'evaluate' and 'report' in turn and prints one table: bits per byte of the training's parts
+    beside xz, PPMd and an n-gram on the same files, speed, spheres and time; completions of three prompts; and where
+    the model and the report lie. The options are those of 'cllm train', but for the last; without --minutes and
+    --epochs it trains for 5 minutes.
     """
     if given["minutes"] is None and given["epochs"] is None:
         given["minutes"] = DEFAULT_MINUTES
@@ -47,14 +48,15 @@ def command(paths: tuple[Path, ...], **given: Any) -> None:
     run = next(run for run in workspace.all_runs() if run.id not in before)
     facts = _facts(run)
     model = facts[events.RESULT]["model"]
-    evaluation = json.loads(_cllm("evaluate", model, "--json"))
-    completions = [_complete(model, prompt) for prompt in PROMPTS]
+    limit = [] if completions is None else [f"--completions={completions}"]
+    evaluation = json.loads(_cllm("evaluate", model, "--json", *limit))
+    texts = _complete(Path(model))
     report = _cllm("report", run.id).splitlines()[-1]
 
     console = Console(highlight=False)
     console.print(_table(facts, evaluation))
     console.print(evaluation["verdict"], style="bold", markup=False)
-    for text in completions:
+    for text in texts:
         console.rule(align="left")
         console.print(text, markup=False, soft_wrap=True)
     console.rule(align="left")
@@ -82,13 +84,14 @@ def _cllm(*arguments: str) -> str:
     return out
 
 
-def _complete(model: str, prompt: str) -> str:
-    """A prompt and its greedy completion."""
-    out = _cllm(
-        "generate", model, f"--prompt={prompt}", "--temperature=0", f"--max-tokens={COMPLETION_TOKENS}", "--json"
-    )
-    completion = json.loads(out)
-    return str(completion["prompt"] + completion["text"])
+def _complete(model: Path) -> list[str]:
+    """The prompts with their greedy completions."""
+    from cllm.checkpoint import load_model
+    from cllm.inference.completer import Completer
+
+    completer = Completer(load_model(model))
+    settings = SamplingSettings(temperature=0, max_tokens=COMPLETION_TOKENS)
+    return [prompt + completer.complete(prompt, settings).text for prompt in PROMPTS]
 
 
 def _facts(run: RunDirectory) -> dict[str, Any]:
