@@ -52,6 +52,11 @@ def test_a_file_without_a_marker_is_one_document(data: bytes) -> None:
     assert not is_prepared(data)
 
 
+def test_a_text_that_was_made_longer_at_the_end_of_the_file() -> None:
+    data = marker_line("a.c", "c", 3) + b"abcd"
+    assert [document.text for document, _ in read_documents(io.BytesIO(data), "x")] == [b"abcd"]
+
+
 def test_windows_line_ends_of_an_editor() -> None:
     stream = io.BytesIO()
     for name in ("a.c", "b.c"):

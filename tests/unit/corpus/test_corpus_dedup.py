@@ -76,6 +76,7 @@ def test_a_chain_is_one_cluster_but_only_what_is_near_a_kept_file_is_dropped() -
     pairs = [(0, 1, 0.8), (1, 2, 0.8), (2, 3, 0.6)]
     assert dedup.near_duplicates(pairs) == {1: 0}
     assert dedup.clusters(5, pairs) == [0, 0, 0, 0, 4]
+    assert dedup.clusters(4, [(0, 3, 0.6), (1, 2, 0.6), (2, 3, 0.6)]) == [0, 0, 0, 0]
 
 
 def test_many_copies_of_one_template_are_one_cluster() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cllm.corpus import filters
+from cllm.corpus.gather import Source, examine_all
 from cllm.corpus.manifest import FileEntry, Manifest, manifest_path
 from cllm.corpus.prepare import load, prepare
 from cllm.corpus.stdlib import is_default_corpus, standard_library_root
@@ -163,18 +164,35 @@ def test_a_prepared_file_keeps_its_splits(tmp_path: Path) -> None:
     assert second.secrets == first.secrets
 
 
+def test_a_tail_that_resembles_its_head_stays_held_out(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("".join(code(n % 3, 4) for n in range(60)))
+    first = prepare([tmp_path / "a.py"], tmp_path / "a.txt")
+    second = prepare([tmp_path / "a.txt"], tmp_path / "b.txt")
+    assert [(e.path, e.split) for e in second.files] == [("a.py", "train"), ("a.py#tail", "validation")]
+    assert second.corpus_sha256 == first.corpus_sha256
+
+
 def test_what_resembles_a_held_out_file_is_held_out_with_it(tmp_path: Path) -> None:
-    first = prepare([corpus_of(tmp_path / "root")], tmp_path / "a.txt")
-    held_out = first.included("test")[0]
-    text = (tmp_path / "root" / held_out.path).read_text()
-    lines = text.splitlines(keepends=True)
+    """Also under another seed, and whether a new file is a copy, a near duplicate or only similar."""
+    first = prepare([corpus_of(tmp_path / "root", 80)], tmp_path / "a.txt", seed=5)
+    held_out = {e.path: e.split for e in first.included() if e.split != "train"}
+    assert set(held_out.values()) == {"validation", "test"}
     more = tmp_path / "more"
-    write(more, {"variant.py": "".join(lines) + code(999, len(lines) // 2), "other.py": code(5555)})
-    second = prepare([tmp_path / "a.txt", more], tmp_path / "b.txt")
+    expected = {}
+    for n, (path, split) in enumerate(held_out.items()):
+        text = (tmp_path / "root" / path).read_text()
+        lines = text.count("\n")
+        write(
+            more,
+            {f"copy{n}.py": text, f"near{n}.py": text + "x = 1\n", f"similar{n}.py": text + code(999 + n, lines // 2)},
+        )
+        expected |= {f"copy{n}.py": split, f"similar{n}.py": split}
+    second = prepare([more, tmp_path / "a.txt"], tmp_path / "b.txt")
     splits = {e.path.rpartition("/")[2]: e.split for e in second.included()}
-    assert splits["variant.py"] == "test"
-    for entry in first.included():
-        assert splits[entry.path.rpartition("/")[2]] == entry.split
+    assert {name: splits.get(name) for name in expected} == expected
+    assert not any(name.startswith("near") for name in splits)
+    for entry in first.included("train"):
+        assert splits[entry.path.rpartition("/")[2]] == "train"
 
 
 def test_a_prepared_file_without_its_manifest_is_split_anew(tmp_path: Path) -> None:
@@ -297,6 +315,12 @@ def test_unreadable_files(tmp_path: Path) -> None:
                 prepare([root], root / "p.txt")
         finally:
             os.seteuid(0)
+
+
+def test_a_file_that_grew_since_the_scan_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n" * filters.CODE_LIMIT)
+    examined = list(examine_all([Source("a.py", str(tmp_path / "a.py"), size=6)]))
+    assert [e.reason for e in examined] == [filters.TOO_LARGE]
 
 
 def test_progress_and_a_main_program_without_a_guard(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_private_key_goes_as_a_whole() -> None:
         ("  'api_key': '", "9f8a7b6c5d4e3f2a1b0c9d8e", "',\n"),
         ('char *token = "', "a8Kd92mLq0Zx7Yt", '";\n'),
         ('url = "postgres://bob:', "s3cretPw9", '@db/x"\n'),
-        ('İ = 1\nsecret = "', "Zk3nW8qLr5T", '"\n'),
+        ("İ" * 900 + '\nsecret = "', "Zk3nW8qLr5T", '"\n'),
     ],
 )
 def test_values_beside_a_telling_name(before: str, secret: str, after: str) -> None:

@@ -32,7 +32,7 @@ def found(root: Path) -> dict[str, str | None]:
 
 
 IGNORING = {
-    ".gitignore": "build/\n*.log\n!keep.log\n",
+    ".gitignore": "build/\n*.log\nextra.py\n",
     "a.py": "x = 1\n",
     "build/out.py": "x = 2\n",
     "keep.py": "x = 3\n",
