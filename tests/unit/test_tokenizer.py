@@ -130,6 +130,7 @@ def test_a_tokenizer_of_another_make_is_refused(tokenizer: Tokenizer) -> None:
     text = tokenizer.to_json()
     model = json.loads(text)["model"]
     without_a_byte = {spelling: token for spelling, token in model["vocab"].items() if spelling != "!"}
+    twice_a_byte = without_a_byte | {"##": model["vocab"]["!"]}
     strange = model["vocab"] | {"\u4e2d": 2000}
     for bad in (
         "",
@@ -139,6 +140,7 @@ def test_a_tokenizer_of_another_make_is_refused(tokenizer: Tokenizer) -> None:
         _altered(text, pre_tokenizer=None),
         _altered(text, added_tokens=[]),
         _altered(text, model=model | {"vocab": without_a_byte}),
+        _altered(text, model=model | {"vocab": twice_a_byte}),
         _altered(text, model=model | {"vocab": strange}),
     ):
         with pytest.raises(InvalidCheckpoint, match="tokenizer"):
@@ -154,14 +156,17 @@ def test_many_different_words_do_not_fill_the_memory(tokenizer: Tokenizer, monke
     assert len(fresh._words) <= 101
 
 
-def _encode_in_child(tokenizer: Tokenizer, results: "multiprocessing.SimpleQueue[list[int]]") -> None:
-    results.put(tokenizer.encode("é = 1\n" * 10))
+MANY = [f"é = {number}\n" for number in range(200)]  # enough for the library to use its threads
+
+
+def _encode_in_child(tokenizer: Tokenizer, results: "multiprocessing.SimpleQueue[list[list[int]]]") -> None:
+    results.put(tokenizer.encode_batch(MANY))
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="fork is not safe there")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_can_encode(tokenizer: Tokenizer) -> None:
-    tokenizer.encode_batch(["é"] * 100)
+    expected = tokenizer.encode_batch(MANY)
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
     child = context.Process(target=_encode_in_child, args=(tokenizer, results))
@@ -170,7 +175,7 @@ def test_a_forked_child_can_encode(tokenizer: Tokenizer) -> None:
     if child.is_alive():
         child.kill()
         pytest.fail("the child hangs")
-    assert results.get() == tokenizer.encode("é = 1\n" * 10)
+    assert results.get() == expected
 
 
 def test_suggested_vocabulary() -> None:
