@@ -45,8 +45,9 @@ class _Kept:
     spdx: str | None
     begin: int
     secrets: tuple[Secret, ...]
-    entry: FileEntry | None
-    """Of the manifest that came with a prepared file: its split is kept."""
+    redactions: int
+    kept_split: Split | None
+    """What the manifest of a prepared file says."""
     cluster: int = 0
     split: Split = "train"
 
@@ -94,7 +95,7 @@ def prepare(
             corpus_sha256=hashing.digest.hexdigest(),
             holdout="tails" if any(e.path.endswith("#tail") for e in entries) else "clusters",
             files=entries + [left_out[path] for path in sorted(left_out)],
-            secrets=sources.secrets_before + reading.secrets,
+            secrets=_secrets(sources, kept),
         )
     _save_manifest(manifest, manifest_path(out), note)
     return manifest
@@ -110,7 +111,6 @@ class _Pass:
         self._rows: list[npt.NDArray[np.uint32]] = []
         self.kept: list[_Kept] = []
         self.left_out: list[FileEntry] = []
-        self.secrets: list[RedactedSecret] = []
         self.cluster_hashes: dict[int, list[str]] = {}
 
     def __enter__(self) -> _Pass:
@@ -139,7 +139,7 @@ class _Pass:
             return
         earlier = first.get(examined.sha256)
         if earlier is not None:
-            earlier.entry = earlier.entry or source.entry
+            earlier.kept_split = earlier.kept_split or (source.entry.split if source.entry is not None else None)
             self._leave_out(source, filters.DUPLICATE, examined.language, earlier.path)
             return
         assert examined.signature is not None
@@ -151,12 +151,12 @@ class _Pass:
             examined.spdx,
             self._end,
             examined.secrets,
-            source.entry,
+            len(examined.secrets) if source.entry is None else source.entry.redactions,
+            None if source.entry is None else source.entry.split,
         )
         self._append(examined.text)
         self._rows.append(examined.signature)
         self.kept.append(text)
-        self.secrets += [RedactedSecret(path=source.path, line=s.line, type=s.type) for s in examined.secrets]
         first[examined.sha256] = text
 
     def _leave_out(self, source: Source, reason: str, language: str, duplicate_of: str | None = None) -> None:
@@ -191,16 +191,16 @@ class _Pass:
         for text, cluster in zip(self.kept, dedup.clusters(len(self.kept), pairs), strict=True):
             text.cluster = cluster
             self.cluster_hashes.setdefault(cluster, []).append(text.sha256)
-        both_kept = {n for n, text in enumerate(self.kept) if text.entry is not None}
+        both_kept = {n for n, text in enumerate(self.kept) if text.kept_split is not None}
         dropped = dedup.near_duplicates([p for p in pairs if not {p[0], p[1]} <= both_kept])
         for j, i in dropped.items():
             text, original = self.kept[j], self.kept[i]
-            original.entry = original.entry or text.entry
+            original.kept_split = original.kept_split or text.kept_split
             self.left_out.append(
                 FileEntry(
                     path=text.path, size=text.size, sha256=text.sha256, language=text.language, spdx=text.spdx,
                     cluster=text.cluster,
-                    reason=filters.NEAR_DUPLICATE, duplicate_of=original.path, redactions=len(text.secrets),
+                    reason=filters.NEAR_DUPLICATE, duplicate_of=original.path, redactions=text.redactions,
                 )
             )  # fmt: skip
         self.kept = [text for n, text in enumerate(self.kept) if n not in dropped]
@@ -240,7 +240,7 @@ def _check_not_empty(
 def _assign_splits(kept: Sequence[_Kept], hashes: dict[int, list[str]], seed: int) -> bool:
     """Set every text's split by its cluster; False when there are too few clusters, and all are "train"."""
     positions = {cluster: split.position(members, seed) for cluster, members in hashes.items()}
-    if any(text.entry is not None for text in kept):
+    if any(text.kept_split is not None for text in kept):
         _keep_splits(kept, positions)
         return True
     sizes: dict[int, int] = {}
@@ -257,13 +257,19 @@ def _keep_splits(kept: Sequence[_Kept], positions: dict[int, float]) -> None:
     """Texts with a split keep it; what is similar to a held-out one is held out with it; the rest goes by position."""
     held_out: dict[int, Split] = {}
     for text in kept:
-        if text.entry is not None and text.entry.split is not None:
+        if text.kept_split is not None:
             held_out[text.cluster] = max(
-                held_out.get(text.cluster, "train"), text.entry.split, key=split.STRICTNESS.index
+                held_out.get(text.cluster, "train"), text.kept_split, key=split.STRICTNESS.index
             )
     for text in kept:
-        own = text.entry.split if text.entry is not None else None
-        text.split = own or held_out.get(text.cluster) or split.by_position(positions[text.cluster])
+        text.split = text.kept_split or held_out.get(text.cluster) or split.by_position(positions[text.cluster])
+
+
+def _secrets(sources: Sources, kept: Sequence[_Kept]) -> list[RedactedSecret]:
+    """Where secrets were in the texts that are kept, now and when prepared files among them were made."""
+    found = [RedactedSecret(path=text.path, line=s.line, type=s.type) for text in kept for s in text.secrets]
+    paths = {text.path for text in kept}
+    return [secret for secret in sources.secrets_before if secret.path in paths] + found
 
 
 class _Hashing:
@@ -290,13 +296,12 @@ def _write(stream: _Hashing, reading: _Pass, cut: bool, report: Callable[[str, i
     for done, text in enumerate(kept, 1):
         data = reading.text_of(text)
         at = split.cut_tail(data, force=text is must_be_cut) if cut else None
-        redactions = text.entry.redactions if text.entry is not None else len(text.secrets)
-        parts: list[tuple[str, bytes, Split, int]] = [(text.path, data, text.split, redactions)]
+        parts: list[tuple[str, bytes, Split, int]] = [(text.path, data, text.split, text.redactions)]
         if at is not None:
-            in_head = min(redactions, data.count(PLACEHOLDER.encode(), 0, at))
+            in_head = min(text.redactions, data.count(PLACEHOLDER.encode(), 0, at))
             parts = [
                 (text.path, data[:at], "train", in_head),
-                (unique(f"{text.path}#tail", taken), data[at:], "validation", redactions - in_head),
+                (unique(f"{text.path}#tail", taken), data[at:], "validation", text.redactions - in_head),
             ]
         for path, part, part_split, part_redactions in parts:
             begin = textfile.write_document(stream, Document(path, part, text.language))

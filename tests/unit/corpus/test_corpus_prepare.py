@@ -182,6 +182,10 @@ def test_what_resembles_a_held_out_file_is_held_out_with_it(tmp_path: Path) -> N
     for n, (path, split) in enumerate(held_out.items()):
         text = (tmp_path / "root" / path).read_text()
         lines = text.count("\n")
+        if n % 2:  # nothing but a near duplicate, which is then the one that is kept
+            write(more, {f"near{n}.py": text + "x = 1\n"})
+            expected |= {f"near{n}.py": split}
+            continue
         write(
             more,
             {f"copy{n}.py": text, f"near{n}.py": text + "x = 1\n", f"similar{n}.py": text + code(999 + n, lines // 2)},
@@ -190,7 +194,6 @@ def test_what_resembles_a_held_out_file_is_held_out_with_it(tmp_path: Path) -> N
     second = prepare([more, tmp_path / "a.txt"], tmp_path / "b.txt")
     splits = {e.path.rpartition("/")[2]: e.split for e in second.included()}
     assert {name: splits.get(name) for name in expected} == expected
-    assert not any(name.startswith("near") for name in splits)
     for entry in first.included("train"):
         assert splits[entry.path.rpartition("/")[2]] == "train"
 
