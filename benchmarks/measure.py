@@ -19,6 +19,7 @@ from typing import IO, Any
 
 SKIP_S = 3.0  # after the first step: caches, allocators and clocks settle
 BLOCK_S = 1.0
+LEAST_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def speed(arguments: Sequence[str], cwd: Path, seconds: float) -> Speed:
             begin = begin or event["time"]
             if event["time"] >= begin + SKIP_S:
                 points.append((event["tokens"], event["time"]))
-            if event["time"] >= begin + SKIP_S + seconds:
+            if event["time"] >= begin + SKIP_S + seconds and len(block_rates(points)) >= LEAST_BLOCKS:
                 break
         rates = block_rates(points)
         if not rates:

@@ -15,7 +15,7 @@ def test_it_trains_evaluates_completes_and_reports(run_cllm: RunCllm, workspace:
     done = run_cllm("demo", tiny_corpus, *TINY_TRAINING, "--epochs=1", "--completions=4", timeout=170)
     assert done.returncode == 0, done.stderr
     out = done.stdout
-    figures = {name: float(f) for name, f in re.findall(r"bits per byte, (?:test files: )?(.*?) *│ +([\d.]+) │", out)}
+    figures = {name: float(f) for name, f in re.findall(r"^│ {3,5}(.*?) *│ +([\d.]+) │", out, re.MULTILINE)}
     assert {"training files, last steps", "validation files, best", "PPMd given the training files"} <= figures.keys()
     assert all(0.5 < figure < 9 for figure in figures.values()), figures
     assert "12 of 12" in out

@@ -115,15 +115,16 @@ def _table(facts: dict[str, Any], evaluation: dict[str, Any]) -> Table:
     table.add_column("Figure", justify="right")
 
     def bits(name: str, value: float | None, style: str = "") -> None:
-        table.add_row(f"bits per byte, {name}", "-" if value is None else f"{value:.3f}", style=style)
+        table.add_row(f"  {name}", "-" if value is None else f"{value:.3f}", style=style)
 
+    table.add_row("bits per byte")
     bits("training files, last steps", training)
     bits("validation files, best", result["best_bits_per_byte"])
     bits(f"{evaluation['files']} test files", evaluation["bits_per_byte"], "bold")
     for baseline in sorted((evaluation["baselines"] or {}).values(), key=lambda b: b["bits_per_byte"]):
-        bits(f"test files: {baseline['name']}", baseline["bits_per_byte"], "dim")
+        bits(f"  {baseline['name']}", baseline["bits_per_byte"], "dim")
     if evaluation["next_line"] is not None:
-        table.add_row("next lines of test files exactly right", f"{evaluation['next_line']['exact_match']:.1%}")
+        table.add_row("next lines exactly right", f"{evaluation['next_line']['exact_match']:.1%}")
     if evaluation["syntax"] is not None:
         table.add_row("completions that parse", f"{evaluation['syntax']['valid']:.1%}")
     table.add_section()
