@@ -110,17 +110,17 @@ def conclude(run: RunDirectory, code: int) -> int:
         if code == StorageFull.exit_code:
             click.echo(f"cllm: {full_disk_text(run)}", err=True)
             return code
-        click.echo(f"cllm: the training was interrupted; {_advice(run)}", err=True)
+        click.echo(f"cllm: the training was interrupted{_advice(run)}", err=True)
         return 4
     if record["state"] != "done":
-        click.echo(f"cllm: {record['reason']}; {_advice(run)}", err=True)
+        click.echo(f"cllm: {record['reason']}{_advice(run)}", err=True)
     return int(str(record["exit_code"]))
 
 
 def _advice(run: RunDirectory) -> str:
     if any(run.checkpoints.glob("*.cllm")):
-        return f"continue with 'cllm resume {run.id}'"
-    return "no checkpoint had been saved, so start again with 'cllm train'"
+        return f"; continue with 'cllm resume {run.id}'"
+    return ""
 
 
 def send_to_running(run: RunDirectory, number: int) -> None:

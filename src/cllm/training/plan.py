@@ -129,7 +129,7 @@ def check_memory(needed: int, available: int) -> None:
     """Raises `NotEnoughMemory` with what to change."""
     if needed > available:
         raise NotEnoughMemory(
-            f"these settings need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are free: "
+            f"these settings need about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free: "
             "use a smaller --size, --batch-size or --context, fewer --threads, or close other programs"
         )
 
