@@ -14,6 +14,7 @@ from rich.table import Table
 from cllm.cli.models import find_model
 from cllm.cli.options import options_of, settings_from
 from cllm.errors import InvalidInput
+from cllm.machine import usable_cores
 from cllm.settings import EvaluateSettings
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ def command(
     settings = settings_from(EvaluateSettings, given)
     path = find_model(model)
 
+    import torch
+
     from cllm.checkpoint import load_model
     from cllm.evaluation.evaluate import evaluate
     from cllm.evaluation.files import Files, read_files
     from cllm.evaluation.training_data import find_training_data
 
+    torch.set_num_threads(1)  # batches run side by side instead
     loaded = load_model(path)
     training, reason = None, None
     try:
@@ -91,6 +95,7 @@ def command(
             baselines=not no_baselines,
             settings=settings,
             skipped=files.skipped,
+            workers=usable_cores(),
             progress=bar.update,
         )
     for line in _remarks(result):

@@ -14,7 +14,7 @@ from cllm.corpus.textfile import Document
 from cllm.errors import InvalidInput
 from cllm.evaluation.completion import next_line
 from cllm.evaluation.compressors import run_compressors
-from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods, use_all_cores
+from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
 from cllm.evaluation.ngram import NGram
 from cllm.evaluation.syntax import validity
 from cllm.evaluation.training_data import TrainingData, seen_in_training
@@ -192,17 +192,17 @@ def evaluate(
     baselines: bool = True,
     settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008 - frozen
     skipped: dict[str, str] | None = None,
+    workers: int = 1,
     progress: Progress = lambda stage, done, total: None,
 ) -> Evaluation:
     """Evaluate a model on `documents` (UTF-8, none of them empty).
 
     `training` is what the model was trained on, if it is there, else `training_reason` says why not. Files found in it
     are left out, unless `include_seen`, or unless nothing would remain. `own_split` says that `documents` are a split
-    of it, which was held out already. Raises `InvalidInput` if there are no documents.
+    of it, which was held out already. `workers` threads run the network. Raises `InvalidInput` if there are none.
     """
     if not documents:
         raise InvalidInput("no file to evaluate on: give files or directories")
-    use_all_cores()
     clock = _Clock()
     warnings: list[str] = []
     seen: list[int] | None = None
@@ -235,6 +235,7 @@ def evaluate(
             loaded.tokenizer.end_of_text,
             context=settings.context,
             batch=settings.batch,
+            workers=workers,
             progress=lambda done, total: progress("network", done, total),
         )
     total = _figures(each)

@@ -12,9 +12,10 @@ end of the document is not predicted, because its bytes are none.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -95,20 +96,23 @@ def _batches(cut: list[Window], count: int | None) -> Iterator[list[Window]]:
         at = stop
 
 
+@torch.inference_mode()
 def _scored_nats(
-    model: Transformer, inputs_BT: torch.Tensor, targets: torch.Tensor, scored_BT: torch.Tensor
+    model: Transformer, streams: Sequence[NDArray[np.int64]], group: Sequence[Window]
 ) -> NDArray[np.float64]:
-    """Nats of the scored targets, in reading order: log-softmax in fp32, then fp64."""
-    hidden_ND = model.hidden(inputs_BT)[scored_BT]
+    """Nats of each scored target of the windows, in reading order: log-softmax in fp32, then fp64."""
+    length = group[0].length
+    ids_BT = torch.from_numpy(np.stack([streams[w.document][w.first : w.first + length + 1] for w in group]))
+    scored_BT = torch.arange(length) >= torch.tensor([[w.scored - w.first] for w in group])
+    hidden_ND, targets_N = model.hidden(ids_BT[:, :-1])[scored_BT], ids_BT[:, 1:][scored_BT]
     rows = max(1, LOGIT_ELEMENTS // model.config.vocabulary)
     parts = [
-        F.cross_entropy(model.logits(h), t, reduction="none").double()
-        for h, t in zip(hidden_ND.split(rows), targets.split(rows), strict=True)
+        F.cross_entropy(model.logits(hidden), targets, reduction="none").double()
+        for hidden, targets in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
     ]
     return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)
 
 
-@torch.inference_mode()
 def likelihoods(
     model: Transformer,
     documents: Sequence[Tokens],
@@ -116,30 +120,29 @@ def likelihoods(
     *,
     context: int | None = None,
     batch: int | None = None,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Likelihood]:
     """The likelihood of each document, in their order.
 
-    `context` is in tokens (the model's own if None), `batch` in windows (about 4096 tokens if None); neither of
-    them changes which tokens are counted. `progress` is told the tokens done and their total. A document without
-    tokens costs nothing.
+    `context` is in tokens (the model's own if None), `batch` in windows (about 4096 tokens if None). `workers` threads
+    compute one batch each: with torch set to one thread this beats one batch on several threads, which wait for each
+    other at every operation. None of these changes which tokens are counted. `progress` is told the tokens done and
+    their total. A document without tokens costs nothing.
     """
     context = context or model.config.context
     streams = [np.concatenate(([end_of_text], np.asarray(d.ids, dtype=np.int64))) for d in documents]
+    groups = list(_batches([w for i, d in enumerate(documents) for w in windows(i, len(d.ids), context)], batch))
     nats = np.zeros(len(documents))
     total = sum(len(d.ids) for d in documents)
     done = 0
-    for group in _batches([w for i, d in enumerate(documents) for w in windows(i, len(d.ids), context)], batch):
-        length = group[0].length
-        ids_BT = np.stack([streams[w.document][w.first : w.first + length + 1] for w in group])
-        scored_BT = np.arange(length) >= np.array([[w.scored - w.first] for w in group])
-        targets = torch.from_numpy(ids_BT[:, 1:][scored_BT])
-        found = _scored_nats(model, torch.from_numpy(ids_BT[:, :-1].copy()), targets, torch.from_numpy(scored_BT))
-        owner = np.repeat([w.document for w in group], scored_BT.sum(axis=1))
-        nats += np.bincount(owner, weights=found, minlength=len(documents))
-        done += len(targets)
-        if progress is not None:
-            progress(done, total)
+    with ThreadPoolExecutor(workers) as pool:
+        for group, found in zip(groups, pool.map(partial(_scored_nats, model, streams), groups), strict=True):
+            owner = np.repeat([w.document for w in group], [w.first + w.length - w.scored for w in group])
+            nats += np.bincount(owner, weights=found, minlength=len(documents))
+            done += len(found)
+            if progress is not None:
+                progress(done, total)
     return [Likelihood(float(n), len(d.ids), d.bytes) for n, d in zip(nats, documents, strict=True)]
 
 
@@ -153,8 +156,3 @@ def bits_per_byte(
 ) -> Likelihood:
     """The likelihood of all documents together; `.bits_per_byte` is the figure. See `likelihoods`."""
     return sum(likelihoods(model, documents, end_of_text, context=context, batch=batch), Likelihood(0.0, 0, 0))
-
-
-def use_all_cores() -> None:
-    """Let torch compute with every core that this process may use."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

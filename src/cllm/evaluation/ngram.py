@@ -34,6 +34,8 @@ class _Order:
 
     def find(self, keys: Ints) -> Ints:
         """The numbers of n-grams by their keys; -1 where there is none."""
+        if not len(self.keys):
+            return np.full(len(keys), -1)
         places = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
         return np.where(self.keys[places] == keys, places, -1)
 
@@ -60,14 +62,15 @@ def _join(documents: Iterable[Sequence[int]], end_of_text: int, limit: int | Non
 def _discounts(counts: Ints) -> Floats:
     """What is taken from counts of 0, 1, 2, and 3 or more (Chen & Goodman, equation 26).
 
-    Where a tiny corpus lacks one of the counts of counts, the fallback of KenLM.
+    Where the counts of counts of a tiny corpus give none, the fallback of KenLM; so every context leaves some mass.
     """
     n1, n2, n3, n4 = (int((counts == r).sum()) for r in (1, 2, 3, 4))
-    if not (n1 and n2 and n3):
-        return np.array([0.0, 0.5, 1.0, 1.5])
-    y = n1 / (n1 + 2 * n2)
-    taken = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    return taken.clip(0.0, [0.0, 1.0, 2.0, 3.0])
+    if n1 and n2 and n3:
+        y = n1 / (n1 + 2 * n2)
+        taken = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        if (taken[1:] > 0).all():
+            return taken
+    return np.array([0.0, 0.5, 1.0, 1.5])
 
 
 def _weigh(keys: Ints, counts: Ints, contexts: int, vocabulary: int) -> _Order:
@@ -143,7 +146,8 @@ class NGram:
             context = shorter[where - 1]
             where, context = where[context >= 0], context[context >= 0]
             numbers = order.find(context * self._vocabulary + stream[where])
-            p[where] = np.where(numbers >= 0, order.discounted[numbers], 0.0) + order.backoff[context] * p[where]
+            p[where] *= order.backoff[context]
+            p[where[numbers >= 0]] += order.discounted[numbers[numbers >= 0]]
             shorter = np.full(len(stream), -1)
             shorter[where] = numbers
             if n == 1:

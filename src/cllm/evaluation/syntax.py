@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -36,6 +35,9 @@ class Verdict(NamedTuple):
 
     valid: bool
     why: str
+
+
+UNFINISHED = Verdict(False, "no whole statement")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def verdict(language: Language, prompt: str, completion: str) -> Verdict:
     after = scan(language, text)
     end = after.ends[-1] if after.ends else 0
     if not text[len(prompt) : end].strip():
-        return Verdict(False, "no whole statement")
+        return UNFINISHED
     before = scan(language, prompt)
     start = before.ends[-1] if before.ends else 0
     allowed = len(_faults(language, prompt[:start], before.closers))
@@ -124,9 +126,13 @@ def _judged_as(document: Document) -> Language | None:
     return language_of(document.path)
 
 
-def _parses(point: Point, language: Language) -> bool:
+def _decidable(point: Point, language: Language, true: str) -> bool:
+    """Whether the file parses up to the point, and its own continuation is long enough to be judged."""
     text = compiled(language, point.before)
-    return not _faults(language, text, scan(language, text).closers)
+    return (
+        not _faults(language, text, scan(language, text).closers)
+        and verdict(language, point.before, true) != UNFINISHED
+    )
 
 
 def validity(
@@ -138,25 +144,25 @@ def validity(
 ) -> Validity | None:
     """The model goes on greedily for 48 tokens after whole statements of C and Python files that parse so far.
 
-    None if there is no such place.
+    The files' own continuations are cut at 48 tokens too, and only places where a statement ends within them are
+    used. None if there is no such place.
     """
-    drawn = ((point, _judged_as(point.document)) for point in draw(documents, _statement_starts, 4 * count, seed))
-    chosen = list(islice(((p, language) for p, language in drawn if language and _parses(p, language)), count))
+    tokenizer = completer.tokenizer
+    chosen: list[tuple[Point, Language, str]] = []
+    for point in draw(documents, _statement_starts, 4 * count, seed):
+        language = _judged_as(point.document)
+        true = tokenizer.decode(tokenizer.encode(point.after[: 64 * SYNTAX_TOKENS])[:SYNTAX_TOKENS])
+        if language is not None and _decidable(point, language, true):
+            chosen.append((point, language, true))
+        if len(chosen) == count:
+            break
     if not chosen:
         return None
-    points = [point for point, _ in chosen]
-    written = complete_points(
-        completer, points, SamplingSettings(temperature=0, max_tokens=SYNTAX_TOKENS, seed=0), progress
-    )
-    tokenizer = completer.tokenizer
-    true = [
-        tokenizer.decode(ids[:SYNTAX_TOKENS])
-        for ids in tokenizer.encode_batch([p.after[: 64 * SYNTAX_TOKENS] for p in points])
-    ]
+    settings = SamplingSettings(temperature=0, max_tokens=SYNTAX_TOKENS, seed=0)
+    written = complete_points(completer, [point for point, _, _ in chosen], settings, progress)
 
     def share(texts: list[str]) -> float:
-        return sum(
-            verdict(language, p.before, text).valid for (p, language), text in zip(chosen, texts, strict=True)
-        ) / len(chosen)
+        verdicts = [verdict(language, p.before, text) for (p, language, _), text in zip(chosen, texts, strict=True)]
+        return sum(v.valid for v in verdicts) / len(verdicts)
 
-    return Validity(len(chosen), share(written), share(true))
+    return Validity(len(chosen), share(written), share([true for _, _, true in chosen]))
