@@ -1,6 +1,7 @@
 """Any string comes back byte for byte, with the ids that transformers gives it."""
 
 from functools import cache
+from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,21 +10,21 @@ from transformers import PreTrainedTokenizerFast
 from cllm import tokenizer as module
 from cllm.tokenizer import SPECIALS, Tokenizer
 
-CODE = """
-def f(self, x):\n    '''It's we'll I'd'''\n\treturn  x[1:23] != "\\n"\r\n\r\n\n
-class A:\n        pass  # 中文 é e\u0301\n#endif\nint main(void) { return 0; }\n
-"""
-FRAGMENTS = st.sampled_from(
-    [*SPECIALS, "<|", "|>", "\n", "\r", "\r\n", "\t", " ", "  ", "    ", "\u00a0", "\u0085", "\u2028", "\x1c", "\x0b",
+FRAGMENTS = [
+    *SPECIALS, "<|", "|>", "\n", "\r", "\r\n", "\t", " ", "  ", "    ", "\u00a0", "\u0085", "\u2028", "\x1c", "\x0b",
      "\f", "'s", "'LL", "'ſ", "_", "1", "٣", "Ⅷ", "²", "ﬁ", "é", "e\u0301", "中", "🙂", "def", "return", "x", "==",
-     "\x00"]
-)  # fmt: skip
-TEXTS = st.one_of(st.text(), st.text(st.characters(max_codepoint=127)), st.lists(FRAGMENTS).map("".join))
+     "\x00",
+]  # fmt: skip
+TEXTS = st.one_of(
+    st.text(), st.text(st.characters(max_codepoint=127)), st.lists(st.sampled_from(FRAGMENTS)).map("".join)
+)
 
 
 @cache
 def tokenizers() -> tuple[Tokenizer, PreTrainedTokenizerFast]:
-    tokenizer = Tokenizer.train([CODE * 3], 600)
+    """Trained on all neighbours there can be, so that text which is split at another place has other ids."""
+    pairs = ["".join(pair) for pair in product(FRAGMENTS, repeat=2)]
+    tokenizer = Tokenizer.train([f"x{pair}x" for pair in pairs] * 2 + [f"1{pair}1" for pair in pairs] * 2, 4000)
     return tokenizer, PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_json(tokenizer.to_json())._tokenizer)
 
 
