@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +112,12 @@ def test_max_tokens_counts_tokens_and_half_a_character_is_replaced(completer: Co
     assert not any("\ufffd" in piece for piece in pieces[:-1])
 
 
+def test_a_stop_string_may_be_what_half_a_character_becomes(completer: Completer) -> None:
+    cut = next(n for n in range(1, 80) if completer.complete("", greedy(max_tokens=n)).text.endswith("\ufffd"))
+    done = completer.complete("", greedy(max_tokens=cut, stop=("\ufffd",)))
+    assert (done.text, done.finish_reason) == (TEXT[: TEXT.index("ï")], "stop")
+
+
 def test_text_is_streamed_as_it_is_made(completer: Completer) -> None:
     generation = completer.stream("", greedy())
     pieces = []
@@ -149,6 +157,16 @@ def test_special_tokens_are_never_drawn(completer: Completer) -> None:
         done = completer.complete("", warm(temperature=100.0, max_tokens=50, seed=seed), heal=False)
         # A special would have gone through the model without making text.
         assert done.decoded == done.tokens - (done.finish_reason == "length")
+
+
+def test_greedy_passes_over_special_tokens_however_likely() -> None:
+    loaded = memorised()
+    model = copy.deepcopy(loaded.model)
+    first, special = loaded.tokenizer.encode(TEXT)[0], loaded.tokenizer.fim_prefix
+    model.embed_tokens.weight[special] = 3 * model.embed_tokens.weight[first]  # scores are products with these rows
+    completer = Completer(replace(loaded, model=model))
+    assert completer.complete("", greedy()).text == TEXT
+    assert completer.complete_many([""], greedy())[0].text == TEXT
 
 
 def test_repetition_penalty_is_applied_to_prompt_and_completion(completer: Completer) -> None:
