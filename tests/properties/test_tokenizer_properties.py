@@ -3,6 +3,7 @@
 from functools import cache
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
@@ -15,6 +16,7 @@ FRAGMENTS = [
      "\f", "'s", "'LL", "'ſ", "_", "1", "٣", "Ⅷ", "²", "ﬁ", "é", "e\u0301", "中", "🙂", "def", "return", "x", "==",
      "\x00",
 ]  # fmt: skip
+NEIGHBOURS = [f"{edge}{left}{right}{edge}" for left, right in product(FRAGMENTS, repeat=2) for edge in "x1"]
 TEXTS = st.one_of(
     st.text(), st.text(st.characters(max_codepoint=127)), st.lists(st.sampled_from(FRAGMENTS)).map("".join)
 )
@@ -22,9 +24,8 @@ TEXTS = st.one_of(
 
 @cache
 def tokenizers() -> tuple[Tokenizer, PreTrainedTokenizerFast]:
-    """Trained on all neighbours there can be, so that text which is split at another place has other ids."""
-    pairs = ["".join(pair) for pair in product(FRAGMENTS, repeat=2)]
-    tokenizer = Tokenizer.train([f"x{pair}x" for pair in pairs] * 2 + [f"1{pair}1" for pair in pairs] * 2, 4000)
+    """Trained on `NEIGHBOURS`, so that text which is split at another place has other ids."""
+    tokenizer = Tokenizer.train(NEIGHBOURS * 2, 4000)
     return tokenizer, PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_json(tokenizer.to_json())._tokenizer)
 
 
@@ -49,3 +50,11 @@ def test_cutting_long_texts_makes_no_difference(texts: list[str], size: int) -> 
         assert tokenizer.encode_batch(texts) == whole
     finally:
         module._CHUNK = original
+
+
+def test_all_neighbours_are_split_as_transformers_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, reference = tokenizers()
+    expected = reference(NEIGHBOURS, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert tokenizer.encode_batch(NEIGHBOURS) == expected
+    monkeypatch.setattr(module, "_CHUNK", 1)
+    assert tokenizer.encode_batch(NEIGHBOURS) == expected
