@@ -8,8 +8,9 @@ the network meets every file with the same weights.
 from __future__ import annotations
 
 import lzma
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import psutil
 import pyppmd
@@ -21,58 +22,60 @@ _XZ_MIN, _XZ_MAX = 1 << 16, 1536 << 20  # bounds of the dictionary
 _CHUNK = 1 << 20
 
 
-def _chunks(data: bytes) -> Iterable[memoryview]:
+def _chunks(data: bytes, stop: Event | None) -> Iterator[memoryview]:
+    """`data` in parts; fewer of them once `stop` is set, which spoils the result and is for when nobody wants it."""
     view = memoryview(data)
-    return (view[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
+    for at in range(0, len(data), _CHUNK):
+        if stop is not None and stop.is_set():
+            return
+        yield view[at : at + _CHUNK]
 
 
-def xz_bytes(*parts: bytes) -> int:
+def _available_bytes() -> int:
+    return int(psutil.virtual_memory().available)
+
+
+def xz_bytes(*parts: bytes, stop: Event | None = None) -> int:
     """Size of `parts`, one after another, under `xz -9e` with a dictionary that holds all of it, as a raw stream."""
-    total = sum(map(len, parts))
-    # xz takes about eleven times its dictionary, and two of them run at once
-    most = min(_XZ_MAX, int(psutil.virtual_memory().available) // 32)
-    filters = [
-        {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": max(_XZ_MIN, min(total, most))}
-    ]
+    # xz takes about eleven times its dictionary, and two of them run at once.
+    dictionary = max(_XZ_MIN, min(sum(map(len, parts)), _XZ_MAX, _available_bytes() // 32))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
     compressor = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
-    size = sum(len(compressor.compress(chunk)) for part in parts for chunk in _chunks(part))
+    size = sum(len(compressor.compress(chunk)) for part in parts for chunk in _chunks(part, stop))
     return size + len(compressor.flush())
 
 
-def conditional_xz_bytes(training: bytes, held_out: bytes) -> int:
+def conditional_xz_bytes(training: bytes, held_out: bytes, stop: Event | None = None) -> int:
     """Bytes that xz needs for `held_out` after `training`; both runs side by side."""
-    with ThreadPoolExecutor(2) as pool:
-        both = pool.submit(xz_bytes, training, held_out)
-        return -pool.submit(xz_bytes, training).result() + both.result()
+    with ThreadPoolExecutor(1) as pool:
+        alone = pool.submit(xz_bytes, training, stop=stop)
+        return xz_bytes(training, held_out, stop=stop) - alone.result()
 
 
-def _ppmd_memory(total: int) -> int:
-    """Bytes for the model: what the text can need, at most half of what the machine has free."""
-    wanted = max(_PPMD_MIN, PPMD_MEMORY_PER_BYTE * total)
-    return min(wanted, _PPMD_MAX, max(_PPMD_MIN, int(psutil.virtual_memory().available) // 2))
-
-
-def conditional_ppmd_bytes(training: bytes, held_out: bytes) -> int:
+def conditional_ppmd_bytes(training: bytes, held_out: bytes, stop: Event | None = None) -> int:
     """Bytes that PPMd (variant I, order 16) needs for `held_out` after `training`.
 
     PPMd reads its text once, so one run gives both sizes; a few bytes in the range coder count as held-out.
     """
-    encoder = pyppmd.Ppmd8Encoder(PPMD_ORDER, _ppmd_memory(len(training) + len(held_out)))
-    for chunk in _chunks(training):
+    wanted = max(_PPMD_MIN, PPMD_MEMORY_PER_BYTE * (len(training) + len(held_out)))
+    encoder = pyppmd.Ppmd8Encoder(PPMD_ORDER, min(wanted, _PPMD_MAX, max(_PPMD_MIN, _available_bytes() // 2)))
+    for chunk in _chunks(training, stop):
         encoder.encode(chunk)
-    size: int = sum(len(encoder.encode(chunk)) for chunk in _chunks(held_out)) + len(encoder.flush())
+    size: int = sum(len(encoder.encode(chunk)) for chunk in _chunks(held_out, stop)) + len(encoder.flush())
     return size
 
 
 def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None] = lambda _: None) -> dict[str, int]:
     """Sizes of `held_out` in bytes: "xz" and "ppmd" after the training text, "xz_alone" without; on all cores at once.
 
-    `done` is told the name of each as it is ready, from another thread. All of them release the interpreter lock.
+    `done` is told the name of each as it is ready, from another thread. All of them release the interpreter lock, and
+    all end soon after an exception such as Ctrl-C.
     """
+    stop = Event()
     jobs: dict[str, Callable[[], int]] = {
-        "xz": lambda: conditional_xz_bytes(training, held_out),
-        "ppmd": lambda: conditional_ppmd_bytes(training, held_out),
-        "xz_alone": lambda: xz_bytes(held_out),
+        "xz": lambda: conditional_xz_bytes(training, held_out, stop),
+        "ppmd": lambda: conditional_ppmd_bytes(training, held_out, stop),
+        "xz_alone": lambda: xz_bytes(held_out, stop=stop),
     }
 
     def run(name: str) -> int:
@@ -81,4 +84,8 @@ def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None
         return size
 
     with ThreadPoolExecutor(len(jobs)) as pool:
-        return dict(zip(jobs, pool.map(run, jobs), strict=True))
+        try:
+            return dict(zip(jobs, pool.map(run, jobs), strict=True))
+        except BaseException:
+            stop.set()
+            raise

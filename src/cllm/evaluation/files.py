@@ -13,7 +13,7 @@ from cllm.corpus.textfile import UNKNOWN_LANGUAGE, Document, is_prepared, read_d
 from cllm.errors import InvalidInput
 
 # A directory holds much that nobody means to evaluate on; only these faults are worth a word.
-_WORTH_SAYING = {filters.UNREADABLE, filters.NOT_UTF8, filters.BINARY}
+_WORTH_SAYING = {filters.UNREADABLE, filters.NOT_UTF8}
 
 
 @dataclass

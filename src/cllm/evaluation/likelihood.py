@@ -136,13 +136,16 @@ def likelihoods(
     nats = np.zeros(len(documents))
     total = sum(len(d.ids) for d in documents)
     done = 0
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for group, found in zip(groups, pool.map(partial(_scored_nats, model, streams), groups), strict=True):
             owner = np.repeat([w.document for w in group], [w.first + w.length - w.scored for w in group])
             nats += np.bincount(owner, weights=found, minlength=len(documents))
             done += len(found)
             if progress is not None:
                 progress(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for what has not begun
     return [Likelihood(float(n), len(d.ids), d.bytes) for n, d in zip(nats, documents, strict=True)]
 
 
