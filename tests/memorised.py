@@ -49,7 +49,8 @@ def _loaded(model: Transformer, tokenizer: Tokenizer) -> LoadedModel:
 
 def _learn(text: str, context: int, steps: int, ends: bool) -> LoadedModel:
     """A few optimizer steps on one text, until the likeliest token is everywhere the text's next one."""
-    tokenizer = Tokenizer.train([text] * 3, 512)
+    seen = "".join(character for character in text if character.isascii())  # others stay in parts, a token a byte
+    tokenizer = Tokenizer.train([seen] * 3, 512)
     model = Transformer(config_for("nano", tokenizer.vocabulary, context))
     model.initialise(0)
     ids = torch.tensor([tokenizer.end_of_text, *tokenizer.encode(text), *([tokenizer.end_of_text] if ends else [])])

@@ -53,7 +53,7 @@ def test_greedy_with_a_cache_is_greedy_without_one(completer: Completer) -> None
 def test_wherever_the_text_is_cut_it_is_completed(completer: Completer) -> None:
     def right(heal: bool) -> list[bool]:
         done = completer.complete_many([TEXT[:cut] for cut in range(len(TEXT))], greedy(max_tokens=3), heal=heal)
-        return [d.text != "" and TEXT.startswith(d.prompt + d.text) for d in done]
+        return [d.text != "" and TEXT.startswith((d.prompt + d.text).rstrip("\ufffd")) for d in done]
 
     assert all(right(heal=True))
     assert sum(right(heal=False)) < len(TEXT) / 2  # it was healing that did it
