@@ -98,7 +98,7 @@ def command(
             workers=usable_cores(),
             progress=bar.update,
         )
-    for line in _remarks(result):
+    for line in _remarks(result, no_baselines):
         errors.print(line, style="yellow", markup=False, soft_wrap=True)
     if as_json:
         click.echo(result.as_json())
@@ -106,13 +106,13 @@ def command(
         _show(result)
 
 
-def _remarks(result: Evaluation) -> list[str]:
-    """What a person should know besides the figures."""
+def _remarks(result: Evaluation, switched_off: bool) -> list[str]:
+    """What a person should know besides the figures; `switched_off` is whether the baselines were not wanted."""
     lines = [f"skipped {name}: {reason}" for name, reason in list(result.skipped.items())[:_MOST_NAMED]]
     if len(result.skipped) > _MOST_NAMED:
         lines.append(f"skipped {len(result.skipped) - _MOST_NAMED} more files: --json names them")
     lines += [f"warning: {text}" for text in result.warnings]
-    if result.baselines_reason:
+    if result.baselines_reason and not switched_off:
         lines.append(f"no baselines: {result.baselines_reason}")
     return lines
 

@@ -44,8 +44,8 @@ def test_the_same_files_and_near_duplicates_are_seen_and_the_held_out_are_not(tr
 def test_a_file_is_seen_although_its_secrets_were_redacted(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     for n in range(40):
-        text = "".join(f"value_{n}_{i} = other_{i * n}(first_{n}, second_{i})\n" for i in range(4))
-        (tmp_path / "code" / f"m{n}.py").write_text(text + f'aws_key_{n} = "AKIA{n:02d}OSFODNN7QWERTY"\n')
+        text = f'alpha_{n}(beta_{n}, gamma_{n}, "AKIA{n:02d}OSFODNN7QWERTY")\n'  # once redacted, no near duplicate
+        (tmp_path / "code" / f"m{n}.py").write_text(text)
     corpus = tmp_path / "repo_code.txt"
     manifest = prepare([tmp_path / "code"], corpus)
     assert any(f.redactions for f in manifest.files)
@@ -142,6 +142,11 @@ def test_training_data_are_found_and_checked(training: TrainingData, tmp_path: P
         find_training_data(gone, model)
     with pytest.raises(InvalidInput, match="were changed"):
         find_training_data(trained_on(training, moved).header, tmp_path / "else" / "m.cllm")
+    another = tmp_path / "another.txt"
+    (tmp_path / "code.py").write_text(TEXT)
+    prepare([tmp_path / "code.py"], another)
+    with pytest.raises(InvalidInput, match="were changed"):
+        find_training_data(trained_on(training, another).header, tmp_path / "else" / "m.cllm")
     with pytest.raises(InvalidInput, match="does not match"):
         find_training_data(gone, model, moved)
     with pytest.raises(InvalidInput, match="does not name"):

@@ -111,6 +111,7 @@ def test_errors_of_the_prompt_are_not_the_completion_s() -> None:
 def test_headers_that_c_plus_plus_may_include_are_c() -> None:
     head = '#ifdef __cplusplus\nextern "C" {\n#endif\n'
     assert verdict("c", head, "int f(void);\n").valid
+    assert verdict("c", "#include <stdio.h>\n", head + "int f(void);\n").valid
     assert not verdict("c", head, "int f(void;\n\nint g(void);\n").valid
 
 
