@@ -122,7 +122,8 @@ def _show(result: Evaluation) -> None:
     console = Console(highlight=False)
     console.print(
         f"{escape(result.model)}: {result.parameters:,} parameters, context {result.context}\n"
-        f"{escape(result.data)}: {result.files:,} files, {result.bytes:,} bytes, {result.tokens:,} tokens"
+        f"{escape(result.data)}: {result.files:,} files, {result.bytes:,} bytes, {result.tokens:,} tokens",
+        soft_wrap=True,
     )
     table = Table()
     table.add_column("What")
@@ -160,7 +161,7 @@ def _show(result: Evaluation) -> None:
             "The compressors are treated generously: they also learn from each of these files for the next ones.",
             style="dim",
         )
-    console.print(result.verdict, style="bold", markup=False)
+    console.print(result.verdict, style="bold", markup=False, soft_wrap=True)
 
 
 class _Bar:
