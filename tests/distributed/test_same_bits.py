@@ -1,4 +1,4 @@
-"""The promise of the exact tree: the same weights, bit for bit, for any number of ranks and through any interruption."""
+"""The exact tree's promise: the same weights, bit for bit, for any number of ranks and through interruptions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from tests.training import SMALL, result_of, wait_for_step
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
-from tests.conftest import TinyRun
-from tests.training import SMALL, events_of, result_of
 
 from cllm import container
 from cllm.runstate import state_of
 from cllm.workspace import RunDirectory
+from tests.conftest import TinyRun
+from tests.training import SMALL, events_of, result_of
 
 
 def copy_of(tiny_run: TinyRun, workspace: Path) -> RunDirectory:

@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.training import SMALL, processes_of, result_of, wait_for_step, wait_until_gone
 
 from cllm.runstate import state_of, supervisor
+from tests.training import SMALL, processes_of, result_of, wait_for_step, wait_until_gone
 
 LONG = (*SMALL, "--epochs=500", "--patience=0", "--threads=2")
 

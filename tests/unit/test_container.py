@@ -49,7 +49,7 @@ def test_every_truncation_is_found(path: Path) -> None:
     data = path.read_bytes()
     for length in [*range(0, 400, 7), *range(400, len(data), 61), len(data) - 1]:
         path.write_bytes(data[:length])
-        with pytest.raises(InvalidCheckpoint, match="a.cllm: "):
+        with pytest.raises(InvalidCheckpoint, match=r"a\.cllm: "):
             container.read_header(path)
 
 

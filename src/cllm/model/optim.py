@@ -38,9 +38,8 @@ class OptimizerSettings:
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
-    matrix_scale: float = 1.0  # learning rate of the matrices relative to the run's
-    embedding_scale: float = 1.0
-    vector_scale: float = 1.0
+    # What the run's learning rate is taken times, so that its default of 0.001 suits both (docs/planner.md).
+    rate_scale: float = 5.0
 
 
 @dataclass
@@ -105,7 +104,7 @@ class MuonAdamW:
         """Update all weights from `updates` and, for what is no matrix, from the gradients."""
         s = self.settings
         self._steps += 1
-        rate = learning_rate * s.matrix_scale
+        rate = learning_rate * s.rate_scale
         for name, parameter in self.matrices.items():
             scale = _UPDATE_RMS * max(parameter.shape) ** 0.5
             parameter.mul_(1 - rate * s.weight_decay).add_(self._views[name].view_as(parameter), alpha=-rate * scale)
@@ -113,7 +112,6 @@ class MuonAdamW:
         correction1, correction2 = 1 - beta1**self._steps, 1 - beta2**self._steps
         for name, parameter in self.others.items():
             assert parameter.grad is not None
-            rate = learning_rate * (s.embedding_scale if parameter.ndim == 2 else s.vector_scale)
             first = self._first[name].lerp_(parameter.grad, 1 - beta1)
             second = self._second[name].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
             parameter.addcdiv_(first, (second / correction2).sqrt_().add_(s.eps), value=-rate / correction1)

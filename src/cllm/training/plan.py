@@ -15,7 +15,8 @@ from cllm.model.config import ModelConfig, config_for
 from cllm.settings import TrainSettings
 
 LEAST_CONTEXT = 16
-COMPILE_PAYS_AFTER_S = 150.0  # seconds of training from which compiling (20-60 s) has been seen to pay
+TIMED_BATCH = 16  # windows in a step where time is short: more, smaller steps learn more in a minute
+COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling, which takes 20 to 60, pays
 
 
 class Plan(BaseModel):
@@ -81,15 +82,18 @@ def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
 
 def fitting_batch(settings: TrainSettings, windows: int, spheres: int, notes: list[str]) -> int:
     """The batch size, if the data has so many windows; a default one is made smaller, an explicit one refused."""
-    if settings.batch_size <= windows:
-        return settings.batch_size
+    wanted = settings.batch_size
+    if settings.minutes is not None and "batch_size" not in settings.model_fields_set:
+        wanted = TIMED_BATCH
+    if wanted <= windows:
+        return wanted
     if "batch_size" in settings.model_fields_set:
         raise InvalidSettings(
             f"batch-size = {settings.batch_size}: the data has only {windows} windows of the context; "
             f"use --batch-size {max(1, windows)} or less, a shorter --context, or more data"
         )
     batch = max(d for d in divisors(spheres) if d <= windows)
-    notes.append(f"batch size {batch} instead of {settings.batch_size}: the data has only {windows} windows")
+    notes.append(f"batch size {batch} instead of {wanted}: the data has only {windows} windows")
     return batch
 
 

@@ -16,10 +16,8 @@ from cllm.training.plan import Data, Machine, Plan, default_size, fitting_contex
 from cllm.training.shards import Shards
 
 CANDIDATES = ("micro", "mini", "small")
-TOKENS_PER_WEIGHT = 2.0  # the largest candidate is taken that reaches so many in the time given
+TOKENS_PER_WEIGHT = 3.0  # the largest candidate is taken that reaches so many in the time given
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
-COMPILE_S = 40.0
-COMPILE_GAIN = 1.3
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_WINDOWS, PROBE_REPEATS = 8, 3
 

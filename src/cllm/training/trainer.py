@@ -93,7 +93,7 @@ class Trainer:
     def train_step(self, progress: float, flags: int) -> Step:
         """Forward and backward of all microbatches, reduce, check, clip, step.
 
-        Rank 0's `progress` (0..1) and `flags` hold, and reach all ranks. Raises `NonFiniteStep`; no weight has changed then.
+        Rank 0's `progress` (0..1) and `flags` hold, and reach all ranks. Raises `NonFiniteStep` before weights change.
         """
         K, n, spheres = self.plan.microbatches, self._weights, self.spheres_of(self.totals.step)
         self._word = torch.tensor([progress, float(flags)])
