@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -243,15 +244,16 @@ class Supervisor:
         rss = read = written = 0
         cpu = 0.0
         for child in self._children:
-            process = self._processes.setdefault(child.pid, psutil.Process(child.pid))
             try:
+                process = self._processes.get(child.pid) or psutil.Process(child.pid)
+                self._processes[child.pid] = process
                 with process.oneshot():
                     rss += process.memory_info().rss
                     cpu += process.cpu_percent()
                     if hasattr(process, "io_counters"):
                         counters = process.io_counters()
                         read, written = read + counters.read_bytes, written + counters.write_bytes
-            except psutil.Error:
+            except psutil.Error:  # it has just ended
                 continue
         self._peak_rss = max(self._peak_rss, rss)
         self._store.append(
@@ -309,6 +311,9 @@ def main() -> None:
             ending = supervisor.run()
         except CllmError as error:
             ending = Ending("failed", str(error), error.exit_code)
+        except Exception:  # a fault of this program: the run still gets its exit record, the log the traceback
+            traceback.print_exc()
+            ending = Ending("failed", f"a fault in CLLM itself: see {run.log}", TrainingFailed.exit_code)
         try:
             supervisor.conclude(ending)
         except StorageFull:
