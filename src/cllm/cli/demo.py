@@ -24,6 +24,7 @@ from cllm.workspace import RunDirectory, Workspace
 DEFAULT_MINUTES = 5.0
 PROMPTS = ("def ", "import ", "class ")
 COMPLETION_TOKENS = 80
+PENALTY = 1.2  # small models, always made to take the likeliest token, soon go round in circles
 LAST_STEPS = 50
 
 
@@ -56,6 +57,7 @@ def command(paths: tuple[Path, ...], completions: int | None, **given: Any) -> N
     console = Console(highlight=False)
     console.print(_table(facts, evaluation))
     console.print(evaluation["verdict"], style="bold", markup=False)
+    console.print(f"\nCompletions, temperature 0, repetition penalty {PENALTY}:", highlight=False)
     for text in texts:
         console.rule(align="left")
         console.print(text, markup=False, soft_wrap=True)
@@ -85,12 +87,12 @@ def _cllm(*arguments: str) -> str:
 
 
 def _complete(model: Path) -> list[str]:
-    """The prompts with their greedy completions."""
+    """The prompts with their greedy completions, repetition made less likely."""
     from cllm.checkpoint import load_model
     from cllm.inference.completer import Completer
 
     completer = Completer(load_model(model))
-    settings = SamplingSettings(temperature=0, max_tokens=COMPLETION_TOKENS)
+    settings = SamplingSettings(temperature=0, repetition_penalty=PENALTY, max_tokens=COMPLETION_TOKENS)
     return [prompt + completer.complete(prompt, settings).text for prompt in PROMPTS]
 
 

@@ -108,7 +108,8 @@ class Recorder:
         self._spheres_told = now
         # A whole rotation round the ring at least: else spheres whose turn is seconds away would look idle.
         window = max(ACTIVITY_WINDOW_S, 1.5 * self._rotation_s)
-        while self._recent and self._recent[0][0] < now - window:
+        # Counted from the last step, not from now: after a validation the spheres have not become idle.
+        while self._recent and self._recent[0][0] < self._recent[-1][0] - window:
             self._recent.popleft()
         recent = [0] * len(self._totals.spheres)
         for _, sphere, number in self._recent:
