@@ -19,7 +19,7 @@ from cllm.training.validation import Validator
 
 VALIDATIONS = 10  # in a run, at least, however few epochs it has
 MOST_ROLLBACKS = 3
-FINISH_S = 2.5  # to save the final model and end all processes
+FINISH_S = 1.2  # to save the final model and end all processes
 
 SAVE, STOP, DISCARD, END = 1, 2, 4, 8
 COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
