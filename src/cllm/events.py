@@ -11,6 +11,7 @@ step         step, steps, epoch (fractional), loss, best_loss, grad_norm, learni
              step_s (of the step alone), elapsed_s, eta_s, progress (0..1)
 spheres      step, spheres [{sphere, microbatches, tokens, loss, activity, state ("computing"|"active"|"idle")}]
 validation   step, epoch, loss, bits_per_byte, best_loss, best_bits_per_byte, tokens, bytes, seconds, improved
+sample       step, epoch, prompt, text (what the model makes follow the prompt, greedily), tokens (of text)
 checkpoint   kind ("epoch"|"best"|"save"|"periodic"|"final"), path, step, epoch, bytes, seconds,
              weights_sha256
 usage        rss_bytes (all processes), peak_rss_bytes, cpu_percent (100 = one core), read_bytes, write_bytes
@@ -30,6 +31,7 @@ PLAN = "plan"
 STEP = "step"
 SPHERES = "spheres"
 VALIDATION = "validation"
+SAMPLE = "sample"
 CHECKPOINT = "checkpoint"
 USAGE = "usage"
 WARNING = "warning"

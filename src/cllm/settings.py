@@ -78,6 +78,9 @@ class TrainSettings(Settings):
     save_every_minutes: float = setting(
         2.0, "Time between the checkpoints that protect against a power cut", "minutes", gt=0, le=1440
     )
+    sample_prompt: str = setting(
+        "", "Prompt that each validation lets the model complete; empty = by the main language", max_length=2000
+    )
 
 
 class SamplingSettings(Settings):
@@ -110,16 +113,25 @@ class EvaluateSettings(Settings):
     seed: int = setting(0, "Seed of the choice of those lines", ge=0, le=2**31 - 1)
 
 
+def problems(kind: type[Settings], values: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with each of `values`, by name; empty if nothing is."""
+    try:
+        kind(**values)
+    except ValidationError as error:
+        return {
+            ".".join(str(part) for part in problem["loc"]): problem["msg"][0].lower() + problem["msg"][1:]
+            for problem in error.errors()
+        }
+    return {}
+
+
 def validated(kind: type[Settings], values: dict[str, Any]) -> Any:
     """`kind(**values)`, or `InvalidSettings`: one line that names the setting, what was given and what is allowed."""
-    try:
-        return kind(**values)
-    except ValidationError as error:
+    if found := problems(kind, values):
         parts = []
-        for problem in error.errors():
-            name = ".".join(str(p) for p in problem["loc"])
+        for name, reason in found.items():
             field = kind.model_fields.get(name)
             about = f" ({field.description})" if field is not None else ""
-            reason = problem["msg"][0].lower() + problem["msg"][1:]
-            parts.append(f"{name.replace('_', '-')} = {problem['input']!r}: {reason}{about}")
-        raise InvalidSettings("; ".join(parts)) from error
+            parts.append(f"{name.replace('_', '-')} = {values.get(name)!r}: {reason}{about}")
+        raise InvalidSettings("; ".join(parts))
+    return kind(**values)

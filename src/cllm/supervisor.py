@@ -32,7 +32,6 @@ from cllm.runstate import State, write_exit, write_process
 from cllm.runstore import RunStore
 from cllm.training import lifeline
 from cllm.training.runconfig import load_plan
-from cllm.training.worker import FROM_CHECKPOINT, RENDEZVOUS
 from cllm.workspace import RunDirectory
 
 DETACH = b"d"
@@ -55,15 +54,15 @@ def launch(run: RunDirectory, checkpoint: Path | None, attached: bool) -> tuple[
 
     Returns the process and, if `attached`, the writing end of its lifeline.
     """
-    environment = {k: v for k, v in os.environ.items() if k not in (lifeline.VARIABLE, FROM_CHECKPOINT)}
+    environment = {k: v for k, v in os.environ.items() if k not in (lifeline.VARIABLE, lifeline.FROM_CHECKPOINT)}
     if checkpoint is not None:
-        environment[FROM_CHECKPOINT] = str(checkpoint)
+        environment[lifeline.FROM_CHECKPOINT] = str(checkpoint)
     reading, writing = os.pipe() if attached else (None, None)
     if reading is not None:
         environment[lifeline.VARIABLE] = str(reading)
     with open(run.log, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cllm.supervisor", str(run.path)],
+            [sys.executable, "-P", "-m", "cllm.supervisor", str(run.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -85,7 +84,7 @@ class Supervisor:
         self._job = ""
         self._interrupts = 0
         self._save_asked = False
-        self._why_stop = "Ctrl-C"
+        self._why_stop = "as asked for"
         self._begun_seq = store.append(events.STAGE, {"stage": "starting", "done": 0, "total": 0})
         self._peak_rss = 0
         self._usage_at = 0.0
@@ -121,7 +120,7 @@ class Supervisor:
         environment = {**os.environ, lifeline.VARIABLE: str(reading), **more}
         self._children.append(
             subprocess.Popen(
-                [sys.executable, "-m", "cllm.training.worker", job, str(self._run.path)],
+                [sys.executable, "-P", "-m", "cllm.training.worker", job, str(self._run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -286,7 +285,7 @@ def worker_environment(rank: int, ranks: int, threads: int, scratch: str) -> dic
     return {
         "RANK": str(rank),
         "WORLD_SIZE": str(ranks),
-        RENDEZVOUS: str(Path(scratch) / "rendezvous"),
+        lifeline.RENDEZVOUS: str(Path(scratch) / "rendezvous"),
         "GLOO_SOCKET_IFNAME": "lo0"
         if sys.platform == "darwin"
         else "lo",  # ranks of one machine talk over loopback only

@@ -12,6 +12,9 @@ runs/<id>/                         one training: everything of it
     data/                          repo_code.txt, manifest.json, tokenizer.json, tokens.npy
     checkpoints/                   the .cllm files themselves
     report/                        MY_TRAINING_RESULTS.md and its pictures
+    notes.txt                      what a person wrote about it
+runs/.trash/<id>/                  runs that were deleted, until they are restored or some days have passed
+runs/.studio.json                  address and token of the studio, readable by its owner only
 """
 
 from __future__ import annotations
@@ -79,6 +82,10 @@ class RunDirectory:
     def report(self) -> Path:
         return self.path / "report"
 
+    @property
+    def notes(self) -> Path:
+        return self.path / "notes.txt"
+
 
 def check_name(name: str) -> str:
     """A run or model name that is safe as a file name; raises `InvalidInput`."""
@@ -111,6 +118,14 @@ class Workspace:
     @property
     def runs(self) -> Path:
         return self.root / "runs"
+
+    @property
+    def trash(self) -> Path:
+        return self.runs / ".trash"
+
+    @property
+    def studio(self) -> Path:
+        return self.runs / ".studio.json"
 
     def new_run(self) -> RunDirectory:
         """Make the directory of a new run; its id sorts by time and is never reused."""

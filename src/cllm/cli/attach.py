@@ -123,14 +123,6 @@ def _advice(run: RunDirectory) -> str:
     return ""
 
 
-def send_to_running(run: RunDirectory, number: int) -> None:
-    """Send a signal to a run's supervisor. Raises `click.ClickException` if it is not running."""
-    process = supervisor(run)
-    if process is None:
-        raise click.ClickException(f"run {run.id} is not running: 'cllm runs' shows what there is")
-    process.send_signal(number)
-
-
 def wait_for_save(store: RunStore, after: int, run: RunDirectory) -> str | None:
     """Where the next checkpoint that was asked for lies, or None if the run ends before."""
     while True:

@@ -13,7 +13,7 @@ from cllm import events
 from cllm.runstore import Event
 
 LINE_EVERY_S = 10.0
-_QUIET = {events.USAGE, events.SPHERES, events.ERROR, events.SUMMARY, events.RESULT, events.STOPPED}
+_QUIET = {events.USAGE, events.SPHERES, events.SAMPLE, events.ERROR, events.SUMMARY, events.RESULT, events.STOPPED}
 
 
 def clock(seconds: float | None) -> str:

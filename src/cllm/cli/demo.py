@@ -7,6 +7,8 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,6 +44,11 @@ def command(paths: tuple[Path, ...], completions: int | None, **given: Any) -> N
     """
     if given["minutes"] is None and given["epochs"] is None:
         given["minutes"] = DEFAULT_MINUTES
+    with _studio():
+        _demo(paths, completions, given)
+
+
+def _demo(paths: tuple[Path, ...], completions: int | None, given: dict[str, Any]) -> None:
     workspace = Workspace.here()
     before = {run.id for run in workspace.all_runs()}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
@@ -64,7 +71,26 @@ def command(paths: tuple[Path, ...], completions: int | None, **given: Any) -> N
     console.rule(align="left")
     click.echo(f"model: {os.path.relpath(model)}")
     click.echo(report)
-    click.echo('next: cllm generate latest --prompt "def read_lines("')
+    click.echo('next: cllm generate latest --prompt "def read_lines(", or cllm studio')
+
+
+@contextmanager
+def _studio() -> Iterator[None]:
+    """Show the training in a browser too, as long as this lasts; without one it goes on all the same."""
+    command_line = [sys.executable, "-P", "-m", "cllm", "studio"]
+    if not sys.stdout.isatty():
+        command_line.append("--no-browser")
+    with subprocess.Popen(
+        command_line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            if url := process.stdout.readline().strip():
+                click.echo(f"watch it: {url}", err=True)
+            yield
+        finally:
+            process.terminate()
 
 
 def _cllm(*arguments: str) -> str:
@@ -73,7 +99,7 @@ def _cllm(*arguments: str) -> str:
     If it fails it has said why, and this process ends with the same exit code. Ctrl-C reaches both: the command decides
     what to do about it, and this process waits for it.
     """
-    command_line = [sys.executable, "-m", "cllm", *arguments]
+    command_line = [sys.executable, "-P", "-m", "cllm", *arguments]
     with subprocess.Popen(command_line, stdout=subprocess.PIPE, encoding="utf-8") as process:
         while True:
             try:

@@ -11,11 +11,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cllm.cli.models import find_model
+from cllm.catalogue import find_model
 from cllm.cli.options import options_of, settings_from
 from cllm.errors import InvalidInput
 from cllm.machine import usable_cores
 from cllm.settings import EvaluateSettings
+from cllm.workspace import Workspace
 
 if TYPE_CHECKING:
     from cllm.evaluation.evaluate import Evaluation
@@ -59,7 +60,7 @@ def command(
     the training data, or nearly, are named and left out. See docs/evaluation.md for what each figure means.
     """
     settings = settings_from(EvaluateSettings, given)
-    path = find_model(model)
+    path = find_model(Workspace.here(), model)
 
     import torch
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cllm.cli.models import find_model
+from cllm.catalogue import find_model
 from cllm.cli.options import options_of, settings_from
 from cllm.errors import Interrupted, InvalidInput
 from cllm.settings import SamplingSettings
+from cllm.workspace import Workspace
 
 if TYPE_CHECKING:
     from cllm.inference.completer import Completion
@@ -53,7 +54,7 @@ def command(
     """
     settings: SamplingSettings = settings_from(SamplingSettings, given)
     text = _prompt(prompt, file)
-    path = find_model(model)
+    path = find_model(Workspace.here(), model)
 
     import torch
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "Say what a .cllm file holds.",
     "report": "Fill in the training report of a run.",
     "demo": "Train, evaluate, complete and report, with one table at the end.",
+    "studio": "Train, watch and complete in a browser.",
     "doctor": "Say what this machine has and what training will use.",
 }
 

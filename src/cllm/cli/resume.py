@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import Any
 
 import click
 
 from cllm.cli.train import start_and_follow
-from cllm.errors import InvalidSettings, RunNotFound
-from cllm.runstate import state_of
-from cllm.workspace import RunDirectory, Workspace
-
-
-def adapt(
-    run: RunDirectory, step: int, wall_s: float, threads: int | None, epochs: int | None, minutes: float | None
-) -> None:
-    """Bring the plan of `run` up to what is asked for now. Raises `InvalidSettings`, `RunNotFound`."""
-    from cllm.settings import TrainSettings, validated
-    from cllm.training.plan import extended, with_ranks
-    from cllm.training.runconfig import RunConfig, load_plan, save_plan
-
-    config, plan = RunConfig.load(run), load_plan(run)
-    if plan is None:
-        raise RunNotFound(f"run {run.id} has no plan: start again with 'cllm train'")
-    wanted = {"threads": threads, "epochs": epochs, "minutes": minutes}
-    asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
-    settings = validated(TrainSettings, {**config.settings.model_dump(exclude_unset=True), **asked})
-    if threads is not None:
-        plan = with_ranks(plan, threads)
-    plan = extended(plan, epochs, settings.minutes, wall_s, time.time())
-    if plan.steps is not None and step >= plan.steps and plan.deadline is None:
-        raise InvalidSettings(
-            f"run {run.id} has done its {plan.epochs:g} epochs: give a larger number in all to go on, "
-            f"as in --epochs {round((plan.epochs or 0) * 2)}"
-        )
-    RunConfig(settings, config.paths, config.stdlib, config.workspace, config.started).save(run)
-    save_plan(run, plan)
+from cllm.workspace import Workspace
 
 
 @click.command(name="resume")
@@ -57,14 +27,9 @@ def command(
     The data, their order, the learning rate and the epochs go on where they were. With the same settings the final
     weights are the same, bit for bit, as without the interruption, whatever number of threads there is now.
     """
-    from cllm import container
-    from cllm.training.saver import newest_checkpoint
+    from cllm.control import continue_run
 
     directory = Workspace.here().run(run)
-    if state_of(directory) == "running":
-        raise RunNotFound(f"run {directory.id} is running already: 'cllm stop {directory.id}' stops it")
-    path = newest_checkpoint(directory, lambda text: click.echo(text, err=True))
-    header = container.read_header(path)
-    adapt(directory, header.step, float(header.state["wall_s"]), threads, epochs, minutes)
+    path, header = continue_run(directory, lambda text: click.echo(text, err=True), threads, epochs, minutes)
     click.echo(f"continuing run {directory.id} from step {header.step} (epoch {header.epoch:.2f})", err=True)
     sys.exit(start_and_follow(directory, path, as_json, detach))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-
 import click
 
 from cllm import events
-from cllm.cli.attach import send_to_running, wait_for_save
+from cllm.cli.attach import wait_for_save
+from cllm.control import save
 from cllm.errors import RunNotFound
 from cllm.runstore import RunStore
 from cllm.workspace import Workspace
@@ -20,7 +19,7 @@ def command(run: str | None) -> None:
     directory = Workspace.here().run(run)
     with RunStore(directory.store) as store:
         last = store.last(events.CHECKPOINT)
-        send_to_running(directory, signal.SIGUSR1)
+        save(directory)
         path = wait_for_save(store, last.seq if last else 0, directory)
     if path is None:
         raise RunNotFound(f"run {directory.id} ended before it could save; 'cllm runs' shows how")

@@ -7,7 +7,8 @@ import time
 
 import click
 
-from cllm.cli.attach import POLL_S, conclude, send_to_running
+from cllm.cli.attach import POLL_S, conclude
+from cllm.control import signal_run
 from cllm.runstate import supervisor
 from cllm.workspace import Workspace
 
@@ -18,11 +19,11 @@ from cllm.workspace import Workspace
 def command(run: str | None, now: bool) -> None:
     """Stop the running training RUN (the newest run if left out) after its step; it saves, and can be resumed."""
     directory = Workspace.here().run(run)
-    send_to_running(directory, signal.SIGINT)
+    signal_run(directory, signal.SIGINT)
     if now:
         time.sleep(0.3)  # two signals at the same moment would count as one
         if supervisor(directory) is not None:
-            send_to_running(directory, signal.SIGINT)
+            signal_run(directory, signal.SIGINT)
     while supervisor(directory) is not None:
         time.sleep(POLL_S)
     conclude(directory, 0)

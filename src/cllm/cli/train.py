@@ -10,42 +10,13 @@ import click
 import psutil
 
 from cllm.cli.options import options_of, settings_from
-from cllm.errors import InvalidInput
 from cllm.settings import TrainSettings
-from cllm.workspace import DEFAULT_CORPUS, RunDirectory, Workspace, check_name
+from cllm.workspace import RunDirectory, Workspace
 
 
 def started_at() -> float:
     """When this command began: a time limit counts from the moment a person pressed enter."""
     return float(psutil.Process().create_time())
-
-
-def new_run(paths: tuple[Path, ...], stdlib: bool, settings: TrainSettings) -> RunDirectory:
-    """Make the directory and the request of a run. Raises `InvalidInput`."""
-    from cllm.model.config import parse_size
-    from cllm.training.runconfig import RunConfig
-
-    check_name(settings.name)
-    if settings.size != "auto":
-        parse_size(settings.size)
-    if settings.minutes is not None and settings.minutes * 60 < 20:
-        raise InvalidInput(f"minutes = {settings.minutes}: preparing alone takes some seconds, so give at least 0.4")
-    if not paths and not stdlib:
-        if not Path(DEFAULT_CORPUS).is_file():
-            raise InvalidInput(
-                f"nothing to train on: name directories or files ('cllm train PATH...'), or make {DEFAULT_CORPUS} "
-                "with 'cllm prepare DIR'"
-            )
-        paths = (Path(DEFAULT_CORPUS),)
-    for path in paths:
-        if not path.exists():
-            raise InvalidInput(f"{path}: there is no such file or directory")
-    workspace = Workspace.here()
-    run = workspace.new_run()
-    run.data.mkdir()
-    run.checkpoints.mkdir()
-    RunConfig(settings, tuple(p.resolve() for p in paths), stdlib, workspace, started_at()).save(run)
-    return run
 
 
 def start_and_follow(run: RunDirectory, checkpoint: Path | None, as_json: bool, detach: bool) -> int:
@@ -84,5 +55,8 @@ def command(paths: tuple[Path, ...], stdlib: bool, detach: bool, as_json: bool, 
 
     Ctrl-C stops after the step and saves; 'cllm resume' goes on from there.
     """
+    from cllm.control import create_run
+
     settings = settings_from(TrainSettings, given)
-    sys.exit(start_and_follow(new_run(paths, stdlib, settings), None, as_json, detach))
+    run = create_run(Workspace.here(), paths, stdlib, settings, started_at())
+    sys.exit(start_and_follow(run, None, as_json, detach))

@@ -30,7 +30,7 @@ UNKNOWN_TYPE = "unknown file type"
 OWN_OUTPUT = "output of cllm"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near duplicate"
-NOT_CHOSEN = "not part of the default corpus"
+NOT_CHOSEN = "not chosen"
 
 CODE_LIMIT = 1 << 20
 PROSE_LIMIT = 128 << 10
@@ -126,7 +126,7 @@ def _language_of_name(name: str) -> tuple[str | None, str | None, bool]:
         return None, LOCK_FILE, False
     if lower in _CREDENTIAL_FILES or (lower.startswith(".env") and not lower.endswith(".py")):
         return None, CREDENTIALS, False
-    if lower.endswith(".cllm") or lower == "my_training_results.md":
+    if lower.endswith(".cllm") or lower in ("my_training_results.md", "my_training_results.html"):
         return None, OWN_OUTPUT, False
     if _MINIFIED.search(name):
         return None, MINIFIED, False

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,9 +90,15 @@ class Sources:
             yield from _documents_of(path, prefix, manifest)
 
 
-def gather(paths: Sequence[Path], stdlib: bool, scanned: Callable[[int], None]) -> Sources:
-    """Look at every path; `scanned` gets the number of files found so far. Raises `InvalidInput`."""
+def gather(
+    paths: Sequence[Path], stdlib: bool, scanned: Callable[[int], None], only: Collection[str] | None = None
+) -> Sources:
+    """Look at every path; `scanned` gets the number of files found so far. Raises `InvalidInput`.
+
+    Of the directories in `paths`, the files that are not in `only` (posix, relative to the directory) are left out.
+    """
     result = Sources([], [], [])
+    chosen_paths = None if only is None else frozenset(only)
     seen: set[str] = set()
     several = len(paths) + stdlib > 1
     labels: set[str] = set()
@@ -103,7 +109,7 @@ def gather(paths: Sequence[Path], stdlib: bool, scanned: Callable[[int], None]) 
             continue
         result.roots.append(root)
         if root.is_dir():
-            _add(result, scan(root), f"{label}/" if several else "", seen)
+            _add(result, _chosen(scan(root), chosen_paths), f"{label}/" if several else "", seen)
         elif textfile.is_prepared(_read_named(root, _FIRST_LINE)[:_FIRST_LINE]):
             result.prepared.append((root, f"{label}/" if several else "", stored_manifest(root)))
         else:
@@ -119,6 +125,13 @@ def gather(paths: Sequence[Path], stdlib: bool, scanned: Callable[[int], None]) 
         _add(result, ours, f"{unique(root.name, labels)}/" if several else "", seen)
         scanned(len(result.files))
     return result
+
+
+def _chosen(found: Iterable[Found], paths: frozenset[str] | None) -> Iterable[Found]:
+    """`found`, where those not in `paths` have that as the reason to be left out, if they had none."""
+    if paths is None:
+        return found
+    return [f if f.reason or f.path in paths else replace(f, reason=filters.NOT_CHOSEN) for f in found]
 
 
 def _existing(given: Path) -> Path:

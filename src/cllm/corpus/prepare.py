@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -57,6 +57,7 @@ def prepare(
     out: Path,
     *,
     seed: int = 0,
+    only: Collection[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     stdlib: bool = False,
     note: Callable[[str], None] | None = None,
@@ -64,8 +65,9 @@ def prepare(
     """Write the corpus made of `paths` to `out` and its manifest beside it; both are whole or not there.
 
     `paths` are directories, files, and prepared text files, whose splits are kept when their manifest is beside them;
-    `stdlib` adds Python's standard library. `progress` gets (stage, done, total); `note` gets a line about a file that
-    was at `out` and had to be moved aside.
+    `stdlib` adds Python's standard library. `only` names the files of the directories that may stay, relative to them;
+    what is left out anyway is not taken for being named. `progress` gets (stage, done, total); `note` gets a line about
+    a file that was at `out` and had to be moved aside.
     Raises `InvalidInput` for a path that cannot be used, `EmptyCorpus` when nothing is left, `StorageFull`.
     """
     report = progress or (lambda stage, done, total: None)
@@ -75,7 +77,7 @@ def prepare(
     if out.is_dir():
         raise InvalidInput(f"{out} is a directory: give the name of a file to write")
     report("scanning", 0, 0)
-    sources = gather([Path(p) for p in paths], stdlib, lambda n: report("scanning", n, n))
+    sources = gather([Path(p) for p in paths], stdlib, lambda n: report("scanning", n, n), only)
     with _Pass(out) as reading:
         reading.read(sources, report)
         reading.drop_near_duplicates(report)
@@ -234,6 +236,8 @@ def _check_not_empty(
     listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1]))
     ours = next((e.path for e in left_out if e.reason == filters.OWN_OUTPUT and e.path.endswith(".txt")), None)
     advice = f"to train on the prepared {ours} name that file itself" if ours else "give files of source text, in UTF-8"
+    if filters.NOT_CHOSEN in reasons:
+        advice = "choose some files of source text"
     raise EmptyCorpus(f"{where}: nothing in it can be used ({listed}): {advice}")
 
 

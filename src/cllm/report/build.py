@@ -13,6 +13,7 @@ from cllm import machine
 from cllm.container import read_header
 from cllm.corpus.manifest import Manifest, manifest_path
 from cllm.errors import InvalidCheckpoint, InvalidInput
+from cllm.prompts import main_language
 from cllm.report import codegen
 from cllm.report.figures import Completion, ModelFile, Report, Speedup
 from cllm.report.gather import gather
@@ -45,7 +46,7 @@ def build(
     updates: dict[str, Any] = {
         "machine": machine_facts(),
         "model": find_model(run, history),
-        "language": codegen.main_language(language_sizes(run, history)),
+        "language": main_language(language_sizes(run, history)),
     }
     if test_model and state != "running" and updates["model"] is not None:
         progress("loading the model and completing the test prompts")

@@ -1,4 +1,4 @@
-"""The guide's code generation tests: prompts, completions at temperature 0, and what a program can judge of them.
+"""The guide's code generation tests: completions at temperature 0, and what a program can judge of them.
 
 Whether the code means what its comment says is for a person; syntax, repetition and style are computed.
 """
@@ -6,34 +6,17 @@ Whether the code means what its comment says is for a person; syntax, repetition
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import gcd
 
+from cllm.prompts import prompts_for
 from cllm.report.figures import Completion, Verdict
 
-C_PROMPTS = ("int main() {", "// Calculate the nth prime number", "void cllm_", "// Convert to lattice coordinates")
-PYTHON_PROMPTS = ("def ", "import ", "class ", "# Calculate the nth prime number\ndef ")
-OTHER_PROMPTS = ("import ", "function ", "class ", "// Calculate the nth prime number\n")
-PROMPTS = {"c": C_PROMPTS, "c++": C_PROMPTS, "python": PYTHON_PROMPTS}
 MAX_TOKENS = 128
 REPETITIVE = 0.5  # a share of repeated lines or 4-grams above this is a model that turns in circles
 
 Complete = Callable[[Sequence[str]], Sequence[str]]  # the continuations of prompts, greedy
 Syntax = Callable[[str, str, str], tuple[bool | None, str]]  # (language, prompt, completion) -> (valid, why)
-
-
-def main_language(sizes: dict[str, int]) -> str | None:
-    """The language with most text; C headers count as C. `sizes` may be bytes or files."""
-    counted: Counter[str] = Counter()
-    for language, size in sizes.items():
-        counted["c" if language == "header" else language] += size
-    return max(sorted(counted), key=counted.__getitem__) if counted else None
-
-
-def prompts_for(language: str | None) -> tuple[str, ...]:
-    """Four prompts that fit the language."""
-    return PROMPTS.get(language or "", OTHER_PROMPTS)
 
 
 def run_tests(language: str | None, complete: Complete, syntax: Syntax) -> tuple[Completion, ...]:

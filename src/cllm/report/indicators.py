@@ -10,7 +10,7 @@ from itertools import pairwise
 from cllm.report.figures import Report, Verdict
 from cllm.report.gather import epoch_of
 from cllm.report.history import Data, History
-from cllm.report.markdown import duration, epochs_of
+from cllm.report.sections import duration, epochs_of
 
 TARGET_LOSS = 2.5  # nats per token
 SIGMAS = 3.0  # a rise between two stretches of a run counts when it is larger than this many standard errors

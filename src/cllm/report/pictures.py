@@ -19,7 +19,7 @@ from cllm.report import palette
 from cllm.report.figures import Report
 from cllm.report.gather import epoch_of
 from cllm.report.history import Data, History
-from cllm.report.markdown import epochs_of
+from cllm.report.sections import epochs_of
 
 INK, QUIET, FAINT, GRID = "#20242c", "#6b7280", "#c3c9d3", "#eceff3"
 TRAIN, TRAIN_RAW, HELD_OUT, RATE = "#2457b8", "#b9cdf0", "#d2553f", "#4f9a78"

@@ -45,6 +45,7 @@ def training_command(corpus: Path, settings: dict[str, Any], plan: dict[str, Any
     def command(threads: int) -> list[str]:
         return [
             sys.executable,
+            "-P",
             "-m",
             "cllm",
             "train",

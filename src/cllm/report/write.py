@@ -1,4 +1,7 @@
-"""Puts a report on the disk: the document, with its pictures in a directory beside it."""
+"""Puts a report on the disk: the document, with its pictures in a directory beside it.
+
+In the run's own directory lie beside it the same as one self-contained page, and every figure as JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,21 @@ from cllm import storage
 from cllm.errors import InvalidInput
 from cllm.report.figures import Report
 from cllm.report.history import History
+from cllm.report.html import page
 from cllm.report.markdown import document
 from cllm.report.pictures import loss_picture, spheres_picture
 
 DOCUMENT = "MY_TRAINING_RESULTS.md"
+PAGE = "MY_TRAINING_RESULTS.html"
+FIGURES = "report.json"
 PICTURES = "MY_TRAINING_RESULTS_files"
 _SEAL = re.compile(r"\n<!-- written by cllm report; text unchanged while its SHA-256 is ([0-9a-f]{64}) -->\n\Z")
 
 
-def write_report(report: Report, history: History, *directories: Path) -> tuple[list[Path], list[Path]]:
-    """Write the document into each of `directories`; returns the documents, and where those went that were edited.
+def write_report(report: Report, history: History, own: Path, *others: Path) -> tuple[list[Path], list[Path]]:
+    """Write the document into the run's `own` report directory and into `others`; page and figures only into `own`.
+
+    Returns the documents, and where those went that were edited.
 
     Raises `InvalidInput` if pictures would go through a symlink, and `StorageFull`.
     """
@@ -31,7 +39,7 @@ def write_report(report: Report, history: History, *directories: Path) -> tuple[
     loss, spheres = (quote(f"{PICTURES}/{name}") for name in pictures)
     text = sealed(document(report, loss, spheres))
     written, kept = [], []
-    for directory in directories:
+    for directory in (own, *others):
         folder = directory / PICTURES
         if folder.is_symlink():
             raise InvalidInput(f"{folder} is a symlink: remove it, or choose another directory with --out")
@@ -42,6 +50,8 @@ def write_report(report: Report, history: History, *directories: Path) -> tuple[
             kept.append(aside)
         storage.write_bytes(target, text.encode())
         written.append(target)
+    storage.write_bytes(own / PAGE, page(report, *pictures.values()).encode())
+    storage.write_bytes(own / FIGURES, report.model_dump_json().encode())
     return written, kept
 
 

@@ -1,4 +1,5 @@
-"""Lifelines: pipes by whose end a process learns that its parent is gone, however that died."""
+"""What workers are told by their environment; and lifelines: pipes by whose end a process learns that its parent is
+gone, however that died."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import os
 import threading
 
 VARIABLE = "CLLM_LIFELINE"
+RENDEZVOUS = "CLLM_RENDEZVOUS"  # the file through which ranks find each other
+FROM_CHECKPOINT = "CLLM_FROM_CHECKPOINT"  # the file to continue from
 
 
 def hang_on() -> None:

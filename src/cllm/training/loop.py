@@ -12,10 +12,11 @@ from cllm.errors import NonFiniteLoss
 from cllm.runstore import RunStore
 from cllm.settings import TrainSettings
 from cllm.training.recorder import Recorder
+from cllm.training.sampler import Sampler
 from cllm.training.saver import Kind, Saver
 from cllm.training.summary import summarise
 from cllm.training.trainer import NonFiniteStep, Step, Trainer
-from cllm.training.validation import Validator
+from cllm.training.validation import Score, Validator
 
 VALIDATIONS = 10  # in a run, at least, however few epochs it has
 MOST_ROLLBACKS = 3
@@ -31,10 +32,18 @@ class Loop:
     """Runs a `Trainer` to its end. Every decision is taken alike on every rank."""
 
     def __init__(
-        self, trainer: Trainer, settings: TrainSettings, validator: Validator, store: RunStore, saver: Saver
+        self,
+        trainer: Trainer,
+        settings: TrainSettings,
+        validator: Validator,
+        store: RunStore,
+        saver: Saver,
+        sampler: Sampler | None,
     ) -> None:
+        """`sampler` is rank 0's alone."""
         self.trainer, self.totals, self.plan = trainer, trainer.totals, trainer.plan
         self._settings, self._validator, self._store, self._saver = settings, validator, store, saver
+        self._sampler = sampler
         self._leads = trainer.rank == 0
         self._recorder = Recorder(store, self.totals, self.plan.tokens_per_step)
         self._began, self._wall_before = time.time(), self.totals.wall_s
@@ -81,7 +90,7 @@ class Loop:
 
     @property
     def _reserve_s(self) -> float:
-        """Seconds to keep for the last validation and for saving."""
+        """Seconds to keep for the last validation with its sample, and for saving."""
         return FINISH_S + 1.2 * self._validation_s
 
     def _flags(self) -> int:
@@ -108,13 +117,32 @@ class Loop:
     # ---- validation -----------------------------------------------------------------------------------------------
 
     def _validate(self) -> None:
-        """Score the held-out windows; a better score than any before keeps the model as the best one."""
+        """Score the held-out windows, and show what the model writes by now."""
         begun = time.monotonic()
         score = self._validator.score(self.trainer.model)
-        self._validation_s = time.monotonic() - begun
+        score_s = time.monotonic() - begun
         self._validated_at = self.totals.step
-        if score is None:
+        if score is not None:
+            self._judge(score, score_s)
+        begun = time.monotonic()
+        self._sample()
+        self._validation_s = score_s + time.monotonic() - begun
+
+    def _sample(self) -> None:
+        if self._sampler is None:
             return
+        made = self._sampler.sample()
+        self._tell(
+            events.SAMPLE,
+            step=self.totals.step,
+            epoch=self.trainer.epoch,
+            prompt=made.prompt,
+            text=made.text,
+            tokens=made.tokens,
+        )
+
+    def _judge(self, score: Score, seconds: float) -> None:
+        """Record a validation that took `seconds`; a better score than any before keeps the model as the best one."""
         totals = self.totals
         totals.validation_loss, totals.bits_per_byte = score.loss, score.bits_per_byte
         if totals.step == 0:  # what an untrained model reaches is a figure to compare with, not a model to keep
@@ -133,7 +161,7 @@ class Loop:
             best_bits_per_byte=totals.best_bits_per_byte,
             tokens=score.tokens,
             bytes=score.bytes,
-            seconds=self._validation_s,
+            seconds=seconds,
             improved=improved,
         )
         if improved:

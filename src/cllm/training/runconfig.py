@@ -24,20 +24,21 @@ class RunConfig:
     stdlib: bool
     workspace: Workspace
     started: float  # seconds since the epoch
+    only: tuple[str, ...] | None = None  # chosen files of the directories in `paths`, relative to them; None = all
 
     def save(self, run: RunDirectory) -> None:
         """Write `config.json`. Only what a person set is recorded as set, so that defaults can still be adapted."""
-        write_json(
-            run.config,
-            {
-                "cllm_version": __version__,
-                "started": self.started,
-                "workspace": str(self.workspace.root),
-                "paths": [str(p) for p in self.paths],
-                "stdlib": self.stdlib,
-                "settings": self.settings.model_dump(mode="json", exclude_unset=True),
-            },
-        )
+        data = {
+            "cllm_version": __version__,
+            "started": self.started,
+            "workspace": str(self.workspace.root),
+            "paths": [str(p) for p in self.paths],
+            "stdlib": self.stdlib,
+            "settings": self.settings.model_dump(mode="json", exclude_unset=True),
+        }
+        if self.only is not None:
+            data["only"] = list(self.only)
+        write_json(run.config, data)
 
     @staticmethod
     def load(run: RunDirectory) -> RunConfig:
@@ -50,6 +51,7 @@ class RunConfig:
                 data["stdlib"],
                 Workspace(Path(data["workspace"])),
                 data["started"],
+                None if data.get("only") is None else tuple(str(path) for path in data["only"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunNotFound(f"{run.config} is damaged or missing: the run cannot be continued") from error

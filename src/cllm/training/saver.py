@@ -1,15 +1,13 @@
-"""Writing, publishing, pruning and finding the checkpoints of a run. Only rank 0 writes."""
+"""Writing, publishing and pruning the checkpoints of a run. Only rank 0 writes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from cllm import __version__, checkpoint, container, events
 from cllm.container import Header
-from cllm.errors import InvalidCheckpoint, RunNotFound
 from cllm.model.optim import MuonAdamW
 from cllm.model.transformer import Transformer
 from cllm.runstore import RunStore
@@ -128,27 +126,3 @@ class Saver:
             old = sorted(p for p in self._run.checkpoints.glob(f"{kind}_step_*.cllm") if p != newest)
             for path in old[: max(0, len(old) + 1 - KEPT[kind])]:
                 path.unlink(missing_ok=True)
-
-
-def newest_checkpoint(run: RunDirectory, tell: Callable[[str], None]) -> Path:
-    """The whole checkpoint with the most steps, found by validating files. Raises `RunNotFound` if there is none.
-
-    `tell` gets a line for each damaged file that is passed over.
-    """
-    candidates = []
-    for path in run.checkpoints.glob("*.cllm"):
-        try:
-            header = container.read_header(path)
-        except InvalidCheckpoint as error:
-            tell(f"passed over: {error}")
-            continue
-        if header.kind == "checkpoint":
-            candidates.append((header.step, header.created, path))
-    for _, _, path in sorted(candidates, reverse=True):
-        try:
-            container.verify(path)
-        except InvalidCheckpoint as error:
-            tell(f"passed over: {error}")
-            continue
-        return path
-    raise RunNotFound(f"run {run.id} has no whole checkpoint to go on from: start again with 'cllm train'")

@@ -7,7 +7,7 @@ Everything a training reads is kept here, so a resume has the same data, whateve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,14 +102,21 @@ def _save(directory: Path, name: str, split: Split) -> None:
 
 
 def write_shards(
-    run: RunDirectory, paths: Sequence[Path], settings: TrainSettings, stdlib: bool, store: RunStore
+    run: RunDirectory,
+    paths: Sequence[Path],
+    settings: TrainSettings,
+    stdlib: bool,
+    store: RunStore,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Prepare `paths` into the run's `data/`. Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
+    """Prepare `paths`, of their directories `only` these files, into the run's `data/`.
+
+    Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
 
     def progress(stage: str, done: int, total: int) -> None:
         store.append(events.STAGE, {"stage": stage, "done": done, "total": total})
 
-    manifest = prepare(paths, run.corpus, seed=settings.seed, stdlib=stdlib, progress=progress)
+    manifest = prepare(paths, run.corpus, seed=settings.seed, only=only, stdlib=stdlib, progress=progress)
     sizes = {s: sum(f.size for f in manifest.included(s)) for s in ("train", "validation", "test")}
     if sizes["train"] < 256:
         raise EmptyCorpus(
@@ -125,7 +132,7 @@ def write_shards(
     _save(run.data, "train", train)
     _save(run.data, "validation", validation)
     facts = {
-        "files": len(list(manifest.included())),
+        "files": sum(manifest.languages().values()),
         "languages": manifest.languages(),
         "left_out": manifest.left_out(),
         **{f"{name}_bytes": size for name, size in sizes.items()},

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from cllm import events
 from cllm.errors import CllmError, NotEnoughMemory, RunNotFound
+from cllm.prompts import main_language, prompts_for
 from cllm.runstore import RunStore
 from cllm.training import lifeline
 from cllm.training.runconfig import RunConfig, load_plan, save_plan
 from cllm.training.shards import Shards, write_shards
 from cllm.workspace import RunDirectory
-
-RENDEZVOUS = "CLLM_RENDEZVOUS"
-FROM_CHECKPOINT = "CLLM_FROM_CHECKPOINT"
 
 
 def prepare(run: RunDirectory, store: RunStore) -> None:
@@ -30,7 +28,7 @@ def prepare(run: RunDirectory, store: RunStore) -> None:
     from cllm.training.planner import plan_event, plan_run
 
     config = RunConfig.load(run)
-    write_shards(run, config.paths, config.settings, config.stdlib, store)
+    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only)
     plan = plan_run(config.settings, Shards.load(run), config.started, store)
     save_plan(run, plan)
     store.append(events.PLAN, plan_event(plan))
@@ -43,6 +41,7 @@ def train(run: RunDirectory, store: RunStore) -> None:
 
     from cllm import checkpoint, container
     from cllm.training.loop import Loop
+    from cllm.training.sampler import Sampler
     from cllm.training.saver import Saver
     from cllm.training.trainer import Trainer
     from cllm.training.validation import Validator
@@ -54,13 +53,13 @@ def train(run: RunDirectory, store: RunStore) -> None:
     torch.set_num_threads(plan.threads_per_rank)
     torch.set_num_interop_threads(1)
     if ranks > 1:
-        rendezvous = f"file://{os.environ[RENDEZVOUS]}"
+        rendezvous = f"file://{os.environ[lifeline.RENDEZVOUS]}"
         dist.init_process_group(
             "gloo", init_method=rendezvous, rank=rank, world_size=ranks, timeout=timedelta(minutes=30)
         )
     shards = Shards.load(run)
     trainer = Trainer(plan, config.settings, shards, rank)
-    source = os.environ.get(FROM_CHECKPOINT)
+    source = os.environ.get(lifeline.FROM_CHECKPOINT)
     if source is not None:
         path = Path(source)
         header, sections = container.read(path)
@@ -81,7 +80,11 @@ def train(run: RunDirectory, store: RunStore) -> None:
         config.settings.model_dump(mode="json"),
         shards.facts["manifest_sha256"],
     )
-    Loop(trainer, config.settings, validator, store, saver).run()
+    sampler = None
+    if rank == 0:
+        prompt = config.settings.sample_prompt or prompts_for(main_language(shards.facts["languages"]))[0]
+        sampler = Sampler(trainer.model, shards.tokenizer, prompt)
+    Loop(trainer, config.settings, validator, store, saver, sampler).run()
     if ranks > 1:
         dist.barrier()  # no rank leaves while another still talks to it
         dist.destroy_process_group()

@@ -299,6 +299,25 @@ def test_more_bad_input(tmp_path: Path) -> None:
         prepare([tmp_path / "training"], tmp_path / "p.txt")
 
 
+def test_only_what_is_chosen_of_a_directory(tmp_path: Path) -> None:
+    root = corpus_of(tmp_path / "root")
+    write(root, {"table.png": b"\0\1", "pkg0/empty.py": ""})
+    (tmp_path / "named.py").write_text(code(77))
+    only = ["pkg0/m0.py", "pkg1/m1.py", "table.png", "vanished.py"]
+    manifest = prepare([root], tmp_path / "a.txt", only=only)
+    assert [e.path for e in manifest.included() if "#" not in e.path] == ["pkg0/m0.py", "pkg1/m1.py"]
+    assert manifest.left_out() == {filters.NOT_CHOSEN: 38, filters.BINARY: 1, filters.EMPTY: 1}
+    assert reasons(manifest)["table.png"] == filters.BINARY
+    several = prepare([root, tmp_path / "named.py"], tmp_path / "b.txt", only=only)
+    assert [e.path for e in several.included() if "#" not in e.path] == [
+        "root/pkg0/m0.py",
+        "root/pkg1/m1.py",
+        "named.py",
+    ]
+    with pytest.raises(EmptyCorpus, match="40 not chosen"):
+        prepare([root], tmp_path / "c.txt", only=[])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
 def test_unreadable_files(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cllm.report import codegen
-from cllm.report.codegen import judged, main_language, prompts_for, repetition, run_tests, style
-
-
-def test_prompts_follow_the_language() -> None:
-    assert prompts_for("c")[:2] == ("int main() {", "// Calculate the nth prime number")
-    assert prompts_for("python")[0] == "def "
-    assert prompts_for("rust") == prompts_for(None) == codegen.OTHER_PROMPTS
-
-
-def test_headers_count_as_c() -> None:
-    assert main_language({"python": 10, "c": 6, "header": 6}) == "c"
-    assert main_language({}) is None
+from cllm.report.codegen import judged, repetition, run_tests, style
 
 
 @pytest.mark.parametrize(

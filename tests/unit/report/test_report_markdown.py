@@ -13,7 +13,8 @@ from cllm.report.codegen import judged
 from cllm.report.figures import IssueNote, ModelFile
 from cllm.report.gather import gather
 from cllm.report.history import read_history
-from cllm.report.markdown import document, duration, escape, fenced, table
+from cllm.report.markdown import document, escape, fenced, grid
+from cllm.report.sections import table
 from cllm.report.write import DOCUMENT, is_unchanged, sealed, write_report
 from tests.synthetic_run import SyntheticRun
 
@@ -35,15 +36,8 @@ def test_a_cell_stays_one_cell(text: str) -> None:
 
 
 def test_text_of_files_cannot_become_markup() -> None:
-    row = table(["a", "b"], [["x|y`z`", "<script>![p](u)"]]).split("\n")[2]
+    row = grid(table(["a", "b"], [["x|y`z`", "<script>![p](u)"]])).split("\n")[2]
     assert row == r"| x\|y\`z\` | \<script\>\!\[p\](u) |"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "–"), (9.54, "9.5 s"), (99.4, "99.4 s"), (245.2, "4 min 05 s"), (7380, "2 h 03 min")]
-)
-def test_durations(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The HTTP and websocket routes, one module a subject; docs/studio.md lists them."""

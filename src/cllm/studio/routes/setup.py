@@ -1,0 +1,114 @@
+"""What the page needs to be built: facts, settings, colours, directories; and scanning them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from cllm import __version__, control, machine, prompts
+from cllm.errors import InvalidInput
+from cllm.report import palette
+from cllm.settings import SamplingSettings, TrainSettings, problems
+from cllm.studio.state import TheStudio
+from cllm.training.plan import TIMED_BATCH, choose_microbatches, deal_threads
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/meta")
+def meta(studio: TheStudio) -> dict[str, Any]:
+    """Facts that do not change while the server runs."""
+    return {
+        "version": __version__,
+        "workspace": str(studio.workspace.root),
+        "roots": [str(path) for path in studio.roots.paths],
+        "cores": machine.usable_cores(),
+        "memory_bytes": machine.memory().total,
+        "train": TrainSettings.model_json_schema(),
+        "sampling": SamplingSettings.model_json_schema(),
+        "levels": [asdict(level) for level in palette.LEVELS],
+        "red": palette.RED,
+        "red_from": palette.RED_FROM,
+        "prompts": {language: list(prompts.prompts_for(language)) for language in ("c", "python", "")},
+        "guide_prompts": list(prompts.GUIDE_PROMPTS),
+    }
+
+
+@router.get("/directories")
+def directories(studio: TheStudio, under: str = "") -> dict[str, list[str]]:
+    """The directories in one."""
+    return {"directories": studio.roots.children(under)}
+
+
+class ScanRequest(BaseModel):
+    """Which directory to look through."""
+
+    directory: str
+
+
+@router.post("/scan")
+async def scan(request: ScanRequest, studio: TheStudio) -> Response:
+    """The files of a directory, each with the reason why it would be left out."""
+    directory = studio.roots.resolve(request.directory)
+    if not directory.is_dir():
+        raise InvalidInput(f"there is no directory {request.directory}: check the spelling, or scan another one")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "cllm.studio.scanning", str(directory), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        out, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        raise
+    if process.returncode:
+        raise HTTPException(500, "the scan failed: the terminal of the studio shows why")
+    failed = out.startswith(b'{"error"')
+    return Response(out, 422 if failed else 200, media_type="application/json")
+
+
+class SettingsRequest(BaseModel):
+    """Training settings: only those that were set."""
+
+    settings: dict[str, Any]
+
+
+@router.post("/settings/check")
+def check(request: SettingsRequest) -> dict[str, dict[str, str]]:
+    """What is wrong with the settings, by name, and what the open ones will become, as far as that is known."""
+    fields = problems(TrainSettings, request.settings)
+    usable = {name: value for name, value in request.settings.items() if name not in fields}
+    settings = TrainSettings(**usable)
+    for name in ("name", "size", "minutes"):  # each alone, so that the problem is shown beside its own field
+        if name in usable:
+            try:
+                control.check_request(TrainSettings(**{name: usable[name]}))
+            except InvalidInput as error:
+                fields[name] = str(error)
+    return {"fields": fields, "notes": _notes(settings, fields)}
+
+
+def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
+    notes: dict[str, str] = {}
+    timed = settings.minutes is not None
+    batch = settings.batch_size
+    if timed and "batch_size" not in settings.model_fields_set:
+        batch = TIMED_BATCH
+        notes["batch_size"] = f"{TIMED_BATCH} windows, because the time is limited; set it for another"
+    if timed and "epochs" not in settings.model_fields_set:
+        notes["epochs"] = "as many as the time allows; set it to end sooner"
+    cores = machine.usable_cores()
+    try:
+        ranks, threads = deal_threads(settings, choose_microbatches(settings, batch, cores), cores, [])
+    except InvalidInput as error:
+        fields["microbatches"] = str(error)
+    else:
+        workers = f"{ranks} worker{'s' * (ranks > 1)}" + (f" of {threads} threads" if threads > 1 else "")
+        carry = "carry" if ranks > 1 else "carries"
+        notes["threads"] = f"{workers} {carry} the {settings.spheres} spheres"
+    return notes

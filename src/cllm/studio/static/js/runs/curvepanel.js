@@ -1,0 +1,93 @@
+// The curves of one run: loss of training and of held-out text; learning rate and gradient norm on demand.
+
+import { h } from "../dom.js";
+import { columnSeries, trainingSeries, UNITS, validationSeries, X_AXES } from "./curves.js";
+import { plot } from "./plot.js";
+import { segments, toggle } from "./segments.js";
+
+const WHAT = [
+  ["loss", "Loss"],
+  ["learning_rate", "Learning rate"],
+  ["grad_norm", "Gradient norm"],
+  ["tokens_per_s", "Tokens/s"],
+];
+
+/** The panel. `update(source)` with {view, curve} draws; `destroy()` at the end. */
+export function curvePanel(run) {
+  let source = null;
+  const redraw = () => {
+    if (source) draw();
+  };
+  const what = segments("Figure", WHAT, "loss", redraw);
+  const axis = segments(
+    "Horizontal axis",
+    X_AXES.map(([key, text]) => [key, text]),
+    "step",
+    redraw,
+    "cllm-runs-x",
+  );
+  const unit = segments("Unit of the loss", UNITS, "bits", redraw, "cllm-runs-unit");
+  const log = toggle("Log scale", false, redraw, "cllm-runs-log");
+  const raw = toggle("Every step", true, redraw, "cllm-runs-raw");
+  const place = h("div", {});
+  const none = h("p", { class: "empty" }, "No step was trained.");
+  const chart = plot(place, { label: "Curves of the run; their last values are in the legend below" });
+  const node = h(
+    "section",
+    { class: "panel curve-panel", "aria-labelledby": "curves-head" },
+    h(
+      "div",
+      { class: "panel-head" },
+      h("h2", { id: "curves-head" }, "Curves"),
+      what.node,
+      h("span", { class: "spacer" }),
+      h("button", { class: "button small", type: "button", on: { click: () => chart.reset() } }, "Whole run"),
+      h("a", { class: "button small", href: `/api/runs/${run}/curve.csv`, download: true }, "CSV"),
+    ),
+    h("div", { class: "row plot-tools" }, axis.node, unit.node, raw.node, log.node),
+    none,
+    place,
+  );
+
+  function draw() {
+    const [key, , xLabel, xText] = X_AXES.find(([one]) => one === axis.value());
+    const isLoss = what.value() === "loss";
+    none.hidden = source.curve.steps.step.length > 0 || source.curve.validations.length > 0;
+    place.hidden = !none.hidden;
+    unit.node.hidden = raw.node.hidden = !isLoss;
+    const y = unit.value();
+    const series = isLoss
+      ? [
+          raw.value() && {
+            label: "training",
+            colour: "--series-1",
+            faint: true,
+            ...trainingSeries(source, key, y, false),
+          },
+          { label: "training, smoothed", colour: "--series-1", ...trainingSeries(source, key, y, true) },
+          { label: "held out", colour: "--series-2", points: true, ...validationSeries(source, key, y) },
+        ].filter(Boolean)
+      : [
+          {
+            label: WHAT.find(([one]) => one === what.value())[1],
+            colour: "--series-3",
+            ...columnSeries(source, what.value(), key),
+          },
+        ];
+    const yLabel = isLoss
+      ? y === "bits"
+        ? "loss, bits/byte"
+        : "loss, nats/token"
+      : WHAT.find(([one]) => one === what.value())[1].toLowerCase();
+    chart.show({ series, xLabel, yLabel, xText, logY: log.value() });
+  }
+
+  return {
+    node,
+    update: (next) => {
+      source = next;
+      draw();
+    },
+    destroy: chart.destroy,
+  };
+}

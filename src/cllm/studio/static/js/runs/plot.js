@@ -1,0 +1,179 @@
+// Curves in one chart, each with its own x values: nearest values under the pointer; drag to zoom.
+
+import uPlot from "../../vendor/uplot/uPlot.esm.js";
+import { h, setText } from "../dom.js";
+import { short } from "../format.js";
+import { token } from "../theme.js";
+
+const HEIGHT = 340;
+const font = "12px system-ui, sans-serif";
+
+/**
+ * A chart in `element`. `show({series, xLabel, yLabel, xText, logY})` with series
+ * [{label, colour: name of a token, x, y, points?, faint?, dash?}]
+ * draws; the legend under it names the values at the pointer. `destroy()` takes it away.
+ */
+export function plot(element, { height = HEIGHT, label }) {
+  const place = h("div", { class: "plot", role: "img", "aria-label": label });
+  const legend = h("ul", { class: "plot-legend" });
+  element.append(place, legend);
+  let chart = null;
+  let shown = null;
+  let frame = ""; // what a chart is built for; with other values of the same it stays
+  let drawn = [];
+  let entries = [];
+  const hidden = new Set(); // labels; it outlives new data
+
+  const watcher = new ResizeObserver(() => {
+    const width = Math.floor(place.clientWidth);
+    if (chart && width > 0 && width !== chart.width) chart.setSize({ width, height });
+  });
+  watcher.observe(place);
+
+  function show(what, anew = false) {
+    const zoom = chart && shown?.xLabel === what.xLabel && zoomed() ? { ...chart.scales.x } : null;
+    shown = { xText: short, ...what };
+    drawn = what.series.filter((one) => one.x.length);
+    const curves = drawn.map((one) => [one.label, one.colour]);
+    const next = JSON.stringify([what.xLabel, what.yLabel, what.logY, curves]);
+    const data = drawn.length ? uPlot.join(drawn.map((one) => [one.x, one.y])) : null;
+    if (chart && next === frame && !anew) chart.setData(data, !zoom);
+    else build(data);
+    frame = next;
+    if (!chart) return;
+    if (zoom) chart.setScale("x", { min: zoom.min, max: zoom.max });
+    say();
+  }
+
+  function build(data) {
+    chart?.destroy();
+    chart = null;
+    const { xLabel, yLabel, logY, xText } = shown;
+    const [ink, line] = [token("--ink-2"), token("--line")];
+    const axis = {
+      stroke: ink,
+      font,
+      labelFont: font,
+      labelSize: 22,
+      grid: { stroke: line, width: 1 },
+      ticks: { stroke: line, width: 1, size: 4 },
+    };
+    entries = drawn.map((one) => legendEntry(one));
+    legend.replaceChildren(...entries.map((entry) => entry.node));
+    if (!data) return;
+    chart = new uPlot(
+      {
+        width: Math.floor(place.clientWidth) || 600,
+        height,
+        legend: { show: false },
+        cursor: { drag: { x: true, y: false, setScale: true }, points: { size: 7 }, focus: { prox: 24 } },
+        focus: { alpha: 0.35 },
+        scales: { x: { time: false }, y: { distr: logY ? 3 : 1 } },
+        axes: [
+          { ...axis, label: xLabel, size: 34, values: (_, ticks) => ticks.map((tick) => xText(tick)) },
+          {
+            ...axis,
+            label: yLabel,
+            size: 56,
+            values: (_, ticks) =>
+              ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(6))))),
+          },
+        ],
+        series: [
+          {},
+          ...drawn.map((one) => {
+            const colour = token(one.colour);
+            return {
+              label: one.label,
+              show: !hidden.has(one.label),
+              spanGaps: true,
+              stroke: colour,
+              alpha: one.faint ? 0.55 : 1,
+              width: one.faint ? 1 : 2,
+              dash: one.dash ? [5, 4] : undefined,
+              points: { show: Boolean(one.points), size: 5, fill: colour },
+            };
+          }),
+        ],
+        hooks: { setCursor: [(u) => { if (u === chart) say(); }] },
+      },
+      data,
+      place,
+    );
+  }
+
+  function zoomed() {
+    const x = chart.data[0];
+    return chart.scales.x.min > x[0] || chart.scales.x.max < x.at(-1);
+  }
+
+  function legendEntry(one) {
+    const mark = h("span", {
+      class: `plot-mark${one.dash ? " dashed" : one.faint ? " faint" : ""}`,
+      "aria-hidden": "true",
+    });
+    mark.style.color = `var(${one.colour})`;
+    const value = h("span", { class: "number muted" });
+    const button = h(
+      "button",
+      {
+        class: "plot-key",
+        type: "button",
+        "aria-pressed": String(!hidden.has(one.label)),
+        title: "Show or hide this curve",
+        on: { click: () => toggle(one.label, button) },
+      },
+      mark,
+      h("span", {}, one.label),
+      value,
+    );
+    return { node: h("li", {}, button), value };
+  }
+
+  function toggle(name, button) {
+    if (hidden.has(name)) hidden.delete(name);
+    else hidden.add(name);
+    button.setAttribute("aria-pressed", String(!hidden.has(name)));
+    const at = chart.series.findIndex((one) => one.label === name);
+    chart.setSeries(at, { show: !hidden.has(name) });
+  }
+
+  /** The values next to the pointer, or the last ones. */
+  function say() {
+    const { xText } = shown;
+    const at = chart.cursor.idx;
+    const x = at === null || at === undefined ? null : chart.data[0][at];
+    entries.forEach((entry, i) => {
+      const { x: xs, y: ys } = drawn[i];
+      const k = x === null ? xs.length - 1 : nearest(xs, x);
+      setText(entry.value, `${short(ys[k])}${x === null ? "" : ` at ${xText(xs[k])}`}`);
+    });
+  }
+
+  const recolour = () => {
+    if (shown) show(shown, true);
+  };
+  addEventListener("themechange", recolour);
+  return {
+    show,
+    reset: () => {
+      if (chart) chart.setScale("x", { min: chart.data[0][0], max: chart.data[0].at(-1) });
+    },
+    destroy: () => {
+      removeEventListener("themechange", recolour);
+      watcher.disconnect();
+      chart?.destroy();
+    },
+  };
+}
+
+/** The index of the value of the ascending `xs` nearest to `x`. */
+function nearest(xs, x) {
+  let [low, high] = [0, xs.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] < x) low = middle + 1;
+    else high = middle;
+  }
+  return low > 0 && x - xs[low - 1] < xs[low] - x ? low - 1 : low;
+}

@@ -1,0 +1,120 @@
+"""A real studio: the command as a process, reached as a browser or a script would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.conftest import command_line, environment
+
+
+@dataclass
+class RunningStudio:
+    """A `cllm studio` process and how to talk to it."""
+
+    process: subprocess.Popen[str]
+    url: str  # with the token
+    workspace: Path
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
+
+    @property
+    def token(self) -> str:
+        return parse_qs(urlsplit(self.url).query)["token"][0]
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def cookie(self) -> str:
+        """As a browser has it after it has opened the address."""
+        status, headers, _ = self.raw("GET", f"/?token={self.token}", {})
+        assert status == 303
+        return headers["set-cookie"].partition(";")[0]
+
+    def raw(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One request with exactly these headers, beside Host unless it is among them."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        content = answer.read()
+        connection.close()
+        return answer.status, found, content
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """A request as the page makes it; returns status and decoded JSON."""
+        headers = {"Cookie": self.cookie}
+        data = None
+        if method != "GET":
+            headers |= {"Origin": self.origin, "Content-Type": "application/json"}
+            data = json.dumps({} if body is None else body).encode()
+        status, _, content = self.raw(method, path, headers, data)
+        return status, json.loads(content)
+
+    def get(self, path: str) -> Any:
+        status, answer = self.call("GET", path)
+        assert status == 200, answer
+        return answer
+
+    def post(self, path: str, body: Any = None) -> Any:
+        status, answer = self.call("POST", path, body)
+        assert status == 200, answer
+        return answer
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def start_studio(workspace: Path) -> Iterator[Callable[..., RunningStudio]]:
+    """`start_studio(*options)` in `workspace`, or in another directory; all are ended after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str, cwd: Path | None = None) -> RunningStudio:
+        process = subprocess.Popen(
+            command_line("studio", "--no-browser", *options), cwd=cwd or workspace, env=environment(), text=True,
+            encoding="utf-8", start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:"), process.communicate()
+        return RunningStudio(process, url, cwd or workspace)
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def studio(start_studio: Callable[..., RunningStudio]) -> RunningStudio:
+    """One in an empty workspace."""
+    return start_studio()
