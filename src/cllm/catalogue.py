@@ -1,4 +1,4 @@
-"""What there is in a workspace: its runs, in a line each, and its `.cllm` files, by their headers; and which one is meant."""
+"""What there is in a workspace: runs in a line each, `.cllm` files by their headers; and which one is meant."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cllm.runstore import RunStore
 from cllm.workspace import DEFAULT_MODEL_NAME, RunDirectory, Workspace
 
 LATEST = "latest"
+Data = dict[str, Any]
+
 _LABEL = re.compile(r"(best|epoch|save|periodic|final)_")
 
 
-def run_summary(run: RunDirectory) -> dict[str, Any]:
+def run_summary(run: RunDirectory) -> Data:
     """What there is to say of a run; None where it is not known. `bits_per_byte` is the best held-out one."""
-    plan, step, validation, stage = (
-        last_data(run, kind) for kind in (events.PLAN, events.STEP, events.VALIDATION, events.STAGE)
-    )
+    plan, step, validation, stage, stopping = _last_facts(run)
     try:
         config = json.loads(run.config.read_text())
         name, started = config["settings"].get("name", DEFAULT_MODEL_NAME), config["started"]
@@ -40,6 +40,7 @@ def run_summary(run: RunDirectory) -> dict[str, Any]:
         "name": name,
         "state": state_of(run),
         "stage": stage.get("stage"),
+        "stopping": stopping,
         "started": started,
         "elapsed_s": step.get("elapsed_s"),
         "size": plan.get("size"),
@@ -53,7 +54,20 @@ def run_summary(run: RunDirectory) -> dict[str, Any]:
     }
 
 
-def last_data(run: RunDirectory, kind: str) -> dict[str, Any]:
+def _last_facts(run: RunDirectory) -> tuple[Data, Data, Data, Data, bool]:
+    """The newest plan, step, validation and stage; and whether it was asked to stop."""
+    try:
+        with RunStore(run.store, readonly=True) as store:
+            plan, step, validation, stage = (
+                event.data if (event := store.last(kind)) else {}
+                for kind in (events.PLAN, events.STEP, events.VALIDATION, events.STAGE)
+            )
+            return plan, step, validation, stage, store.asked_to_stop()
+    except sqlite3.OperationalError:  # no store yet, or killed before its tables were made
+        return {}, {}, {}, {}, False
+
+
+def last_data(run: RunDirectory, kind: str) -> Data:
     """The data of the newest event of `kind`; empty if there is none, or no store yet."""
     if not run.store.is_file():
         return {}
@@ -86,7 +100,7 @@ class Entry:
     weights_sha256: str = ""
     problem: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Data:
         """All fields."""
         return asdict(self)
 

@@ -47,7 +47,11 @@ class RunStore:
     def __init__(self, path: Path, readonly: bool = False) -> None:
         if readonly:
             self._db = sqlite3.connect(
-                f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None
+                f"{Path(path).resolve().as_uri()}?mode=ro",
+                uri=True,
+                timeout=30,
+                isolation_level=None,
+                check_same_thread=False,
             )
         else:
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
@@ -70,25 +74,41 @@ class RunStore:
                 raise
         return int(cursor.lastrowid or 0)
 
-    def events(self, after: int = 0, kinds: tuple[str, ...] = ()) -> Iterator[Event]:
-        """Events with a number above `after`, oldest first, of `kinds` only if any are named."""
+    def events(self, after: int = 0, kinds: tuple[str, ...] = (), limit: int = -1) -> Iterator[Event]:
+        """Events with a number above `after`, oldest first, of `kinds` only if any are named; at most `limit`."""
         where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
-        query = f"SELECT seq, time, kind, data FROM events WHERE seq > ?{where} ORDER BY seq"  # noqa: S608 - only ever adds question marks
-        for seq, when, kind, data in self._db.execute(query, (after, *kinds)).fetchall():
+        query = f"SELECT seq, time, kind, data FROM events WHERE seq > ?{where} ORDER BY seq LIMIT ?"  # noqa: S608 - only ever adds question marks
+        for seq, when, kind, data in self._db.execute(query, (after, *kinds, limit)).fetchall():
             yield Event(seq, when, kind, json.loads(data))
+
+    def newest(self, kind: str, count: int) -> list[Event]:
+        """The last `count` events of `kind`, oldest first."""
+        rows = self._db.execute(
+            "SELECT seq, time, kind, data FROM events WHERE kind = ? ORDER BY seq DESC LIMIT ?", (kind, count)
+        ).fetchall()
+        return [Event(seq, when, kind, json.loads(data)) for seq, when, kind, data in reversed(rows)]
 
     def last(self, kind: str) -> Event | None:
         """The newest event of `kind`."""
-        row = self._db.execute(
-            "SELECT seq, time, kind, data FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", (kind,)
-        ).fetchone()
-        return None if row is None else Event(row[0], row[1], row[2], json.loads(row[3]))
+        return next(iter(self.newest(kind, 1)), None)
+
+    @property
+    def end(self) -> int:
+        """The number of the newest event; 0 if there is none."""
+        return int(self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0])
 
     def send(self, command: str) -> int:
         """Ask the training to do `command` after its current step: "save", "stop" or "discard"."""
         return int(
             self._db.execute("INSERT INTO commands (time, name) VALUES (?, ?)", (time.time(), command)).lastrowid or 0
         )
+
+    def asked_to_stop(self) -> bool:
+        """Whether this session of the run has been asked to end, with or without saving."""
+        begun = """SELECT COALESCE(MAX(time), 0) FROM events
+            WHERE kind = 'stage' AND data LIKE '{"stage": "starting"%'"""
+        query = f"SELECT EXISTS (SELECT 1 FROM commands WHERE name IN ('stop', 'discard') AND time >= ({begun}))"  # noqa: S608
+        return bool(self._db.execute(query).fetchone()[0])
 
     def take_commands(self) -> list[str]:
         """The commands not yet taken, oldest first; they are then taken."""

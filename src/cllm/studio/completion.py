@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class CompletionService:
 
     async def complete(
         self, path: Path, prompt: str, settings: dict[str, Any], language: str | None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yields `{"text": piece}`..., and at last `{"done": {...}}` or `{"error": one line}`.
 
         Closing the iterator (`contextlib.aclosing`) before its end cancels the completion. `settings` are those of

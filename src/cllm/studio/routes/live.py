@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from cllm.studio.state import TheStudio
+
+TRY_AGAIN_LATER = 1013
 
 router = APIRouter(prefix="/api")
 
@@ -15,21 +18,21 @@ router = APIRouter(prefix="/api")
 async def live(socket: WebSocket, studio: TheStudio, run: str = "") -> None:
     """Sends what happens until the page leaves; what a page sends is ignored."""
     await socket.accept()
-    closed = asyncio.Event()
-
-    async def listen() -> None:
-        try:
-            while True:
-                await socket.receive_text()
-        except (WebSocketDisconnect, KeyError, RuntimeError):
-            closed.set()
-
-    listening = asyncio.create_task(listen())
+    leaving = asyncio.create_task(_until_left(socket))
+    serving = asyncio.create_task(studio.hub.serve(socket.send_text, run or None))
+    tasks = {leaving, serving}
     try:
-        await studio.hub.serve(socket.send_text, closed, run or None)
-    except (WebSocketDisconnect, RuntimeError):
-        pass
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        listening.cancel()
-        if not closed.is_set():
-            await socket.close(1013)  # try again later: it fell behind
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if leaving.cancelled():  # it is still there, but fell behind
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(TRY_AGAIN_LATER)
+
+
+async def _until_left(socket: WebSocket) -> None:
+    with contextlib.suppress(WebSocketDisconnect, KeyError, RuntimeError):  # KeyError: a binary frame
+        while True:
+            await socket.receive_text()

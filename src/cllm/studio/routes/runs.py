@@ -12,6 +12,7 @@ from cllm import control, storage
 from cllm.catalogue import entries, run_summary
 from cllm.studio.curve import csv_lines
 from cllm.studio.state import TheStudio
+from cllm.studio.view import shown_state
 from cllm.training.runconfig import RunConfig
 from cllm.workspace import RunDirectory
 
@@ -23,9 +24,7 @@ router = APIRouter(prefix="/api")
 
 def _row(run: RunDirectory) -> dict[str, Any]:
     summary = run_summary(run)
-    state, stage = summary["state"], summary.pop("stage")
-    if state == "running":
-        summary["state"] = "training" if stage in ("training", "saving") else "preparing"
+    summary["state"] = shown_state(summary["state"], summary.pop("stage"), summary.pop("stopping"))
     return {"id": summary.pop("run"), **summary, "notes": _notes(run)}
 
 
@@ -53,7 +52,7 @@ def details(run_id: str, studio: TheStudio) -> dict[str, Any]:
         "set": sorted(config.settings.model_fields_set),
         "paths": [str(path) for path in config.paths],
         "stdlib": config.stdlib,
-        "chosen": None if config.only is None else len(config.only),
+        "only": config.only,
         "log_tail": _log_tail(run),
     }
 

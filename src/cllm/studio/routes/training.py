@@ -83,9 +83,7 @@ class StopRequest(BaseModel):
 @router.post("/runs/{run_id}/stop")
 def stop(run_id: str, request: StopRequest, studio: TheStudio) -> dict[str, str]:
     """Stop after the current step, with a checkpoint or without."""
-    run = studio.run(run_id)
-    control.stop(run, request.save)
-    studio.hub.mark_stopping(run)
+    control.stop(studio.run(run_id), request.save)
     return {}
 
 
