@@ -4,7 +4,7 @@ import { get, post } from "../api.js";
 import { h, setHidden, setText, toast } from "../dom.js";
 import { number, when } from "../format.js";
 import { reportView } from "../runs/reportview.js";
-import { stateChip } from "../runs/words.js";
+import { stateChip } from "../words.js";
 
 const FILES = [
   ["md", "Markdown"],

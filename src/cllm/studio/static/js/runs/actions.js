@@ -2,7 +2,7 @@
 
 import { del, get, post } from "../api.js";
 import { confirmDialog, h, setAttr, setHidden, setText, toast } from "../dom.js";
-import { isBusy } from "./words.js";
+import { isBusy } from "../words.js";
 
 const failed = (error) => toast(error.message, { kind: "bad" });
 
@@ -118,9 +118,9 @@ function askTotals(run, settings, send) {
 /** Take data and what was set over into the form of the training page. */
 export async function clone(run, context) {
   try {
-    const { settings, set, paths, stdlib } = await get(`/api/runs/${run.id}`);
+    const { settings, set, paths, stdlib, only } = await get(`/api/runs/${run.id}`);
     const own = Object.fromEntries(set.map((name) => [name, settings[name]]));
-    sessionStorage.setItem("cllm-clone", JSON.stringify({ settings: own, paths, stdlib }));
+    sessionStorage.setItem("cllm-clone", JSON.stringify({ settings: own, paths, stdlib, only }));
     context.navigate("/training");
   } catch (error) {
     failed(error);

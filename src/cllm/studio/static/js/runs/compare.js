@@ -3,9 +3,9 @@
 import { get } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
 import { count, when } from "../format.js";
-import { trainingSeries, UNITS, validationSeries, X_AXES } from "./curves.js";
-import { plot } from "./plot.js";
-import { segments, toggle } from "./segments.js";
+import { trainingSeries, UNITS, validationSeries, X_AXES } from "../curves/series.js";
+import { plot } from "../curves/plot.js";
+import { segments, toggle } from "../segments.js";
 import {
   firstLine,
   isBusy,
@@ -15,7 +15,7 @@ import {
   settingText,
   stateChip,
   words,
-} from "./words.js";
+} from "../words.js";
 
 const MOST = 6;
 const RELOAD_MS = 5000; // while one of them trains

@@ -2,12 +2,14 @@
 
 import { get } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
-import { bytes, clock, compact, count, number, when } from "../format.js";
+import { bytes, clock, compact, count, number, percent, when } from "../format.js";
 import { blocked, clone, remove, resume } from "./actions.js";
-import { curvePanel } from "./curvepanel.js";
+import { curvePanel } from "../curves/panel.js";
 import { notesEditor } from "./notes.js";
-import { activity, factsPanel, samplesPanel, settingsPanel, showMessages, tablePanel } from "./panels.js";
-import { epoch, isBusy, planRows, results, shown, stateChip } from "./words.js";
+import { showMessages } from "../messages.js";
+import { samplesPanel } from "../samples.js";
+import { factsPanel, settingsPanel, tablePanel } from "./panels.js";
+import { epoch, isBusy, planRows, results, shown, stateChip } from "../words.js";
 
 const DRAW_EVERY_MS = 1000;
 
@@ -95,13 +97,13 @@ export function mountDetail(root, context, id) {
 
 function build(context, first) {
   const header = runHeader(context, first, () => context.navigate("/runs"));
-  const curves = curvePanel(first.id);
+  const curves = curvePanel(() => first.id);
   const notes = notesEditor(first.id, first.notes);
   const result = factsPanel("Result");
   const plan = factsPanel("Plan");
   const data = factsPanel("Data");
   const settings = settingsPanel(context.meta);
-  const spheres = tablePanel("Spheres", ["Sphere", "Batches", "Tokens", "Average loss", "Activity"]);
+  const spheres = tablePanel("Spheres", ["Sphere", "Batches", "Tokens", "Average loss", "Share"]);
   const models = tablePanel("Models and checkpoints", ["File", "Kind", "Epoch", "Bits/byte", "Size"]);
   const samples = samplesPanel();
   const messages = h("section", { class: "panel", hidden: true });
@@ -163,7 +165,7 @@ function build(context, first) {
           count(one.microbatches),
           compact(one.tokens),
           number(one.loss, 3),
-          activity(one.activity),
+          percent(one.tokens / view.totals.tokens, 1),
         ]),
         "No sphere has reported.",
       );
@@ -237,8 +239,7 @@ function dataRows(run, corpus) {
       [...run.paths, run.stdlib ? "Python's standard library" : null].filter(Boolean).join(", ") || "–",
     ],
   ];
-  if (run.chosen !== null && run.chosen !== undefined)
-    rows.push(["Chosen", `${count(run.chosen)} file${run.chosen === 1 ? "" : "s"}`]);
+  if (run.only) rows.push(["Chosen", `${count(run.only.length)} file${run.only.length === 1 ? "" : "s"}`]);
   if (!corpus) return rows;
   const listed = (all) =>
     Object.entries(all ?? {})

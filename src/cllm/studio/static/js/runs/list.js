@@ -5,7 +5,7 @@ import { h, setAttr, setHidden, setText } from "../dom.js";
 import { clock, compact, number, when } from "../format.js";
 import { blocked, clone, remove, resume } from "./actions.js";
 import { openMenu } from "./menu.js";
-import { epoch, firstLine, ofTotal, stateChip } from "./words.js";
+import { epoch, firstLine, ofTotal, stateChip } from "../words.js";
 
 const MOST_COMPARED = 6;
 const text = (value) => (value ?? "").toLowerCase();

@@ -1,9 +1,7 @@
 // The panels of the page of one run; each has `node` and `show(...)`, which changes what differs.
 
-import { h, setAttr, setHidden, setText } from "../dom.js";
-import { count, number, when } from "../format.js";
-import { colourOf, levelOf } from "../palette.js";
-import { epoch, facts, settingNames, settingText, words } from "./words.js";
+import { h, setHidden, setText } from "../dom.js";
+import { facts, settingNames, settingText, words } from "../words.js";
 
 /** A panel with a definition list; its rows change in place while their names stay. */
 export function factsPanel(title) {
@@ -72,18 +70,6 @@ export function tablePanel(title, heads) {
   };
 }
 
-/** Activity as colour and word. */
-export function activity(value) {
-  const dot = h("span", { class: "dot", "aria-hidden": "true" });
-  dot.style.background = colourOf(value);
-  return h(
-    "span",
-    { class: "activity", title: `${number(value, 2)} of an even share` },
-    dot,
-    levelOf(value).name,
-  );
-}
-
 /** All settings: which were set, which are defaults. */
 export function settingsPanel(meta) {
   const body = h("tbody", {});
@@ -145,76 +131,4 @@ export function settingsPanel(meta) {
       filter();
     },
   };
-}
-
-/** What the model wrote at each validation; a slider goes through the run. */
-export function samplesPanel() {
-  const range = h("input", {
-    type: "range",
-    id: "sample-at",
-    min: "0",
-    value: "0",
-    on: { input: () => draw() },
-  });
-  const where = h("output", { class: "muted number", for: "sample-at" });
-  const prompt = h("span", { class: "sample-prompt" });
-  const text = h("span", {});
-  const node = h(
-    "section",
-    { class: "panel", hidden: true },
-    h(
-      "div",
-      { class: "panel-head" },
-      h("h2", {}, h("label", { for: "sample-at" }, "Samples")),
-      range,
-      h("span", { class: "spacer" }),
-      where,
-    ),
-    h("pre", { class: "code sample" }, prompt, text),
-  );
-  let samples = [];
-  function draw() {
-    const one = samples[Number(range.value)];
-    if (!one) return;
-    setText(where, `step ${count(one.step)}, epoch ${epoch(one.epoch)}`);
-    setAttr(range, "aria-valuetext", `step ${one.step}`);
-    setText(prompt, one.prompt);
-    setText(text, one.text);
-  }
-  return {
-    node,
-    show(next) {
-      const atEnd = Number(range.value) >= samples.length - 1;
-      const same = next.length === samples.length;
-      samples = next;
-      setHidden(node, samples.length === 0);
-      setHidden(range, samples.length < 2);
-      if (same) return;
-      setAttr(range, "max", samples.length - 1);
-      if (atEnd) range.value = String(samples.length - 1);
-      draw();
-    },
-  };
-}
-
-/** Warnings and errors into the panel `node`. */
-export function showMessages(node, messages) {
-  setHidden(node, messages.length === 0);
-  if (node.dataset.many === String(messages.length)) return;
-  node.dataset.many = String(messages.length);
-  node.replaceChildren(
-    h(
-      "ul",
-      { class: "stack messages" },
-      messages.map((message) =>
-        h(
-          "li",
-          {},
-          h("span", { class: `chip ${message.kind === "error" ? "bad" : "warn"}` }, message.kind),
-          h("span", { class: "muted small number" }, when(message.time)),
-          h("span", {}, message.text),
-        ),
-      ),
-    ),
-  );
 }

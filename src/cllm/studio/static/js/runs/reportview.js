@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import { bytes, count, duration, number, short, when } from "../format.js";
 import { colourOf, levelOf } from "../palette.js";
-import { epoch, shown, words } from "./words.js";
+import { epoch, shown, words } from "../words.js";
 import { score, verdictMark, verdictTable } from "./verdicts.js";
 
 const unit = (value, text) => (value === null || value === undefined ? "–" : text(value));

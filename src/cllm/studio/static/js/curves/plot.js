@@ -159,12 +159,41 @@ export function plot(element, { height = HEIGHT, label }) {
     reset: () => {
       if (chart) chart.setScale("x", { min: chart.data[0][0], max: chart.data[0].at(-1) });
     },
+    /** The chart as a canvas with a background and a title. */
+    picture: (title) => chart && picture(chart.ctx.canvas, title, drawn),
     destroy: () => {
       removeEventListener("themechange", recolour);
       watcher.disconnect();
       chart?.destroy();
     },
   };
+}
+
+function picture(source, title, curves) {
+  const scale = devicePixelRatio;
+  const [head, foot] = [36 * scale, 30 * scale];
+  const canvas = h("canvas", { width: source.width, height: source.height + head + foot });
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = token("--panel");
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(source, 0, head);
+  pen.textBaseline = "middle";
+  pen.font = `600 ${14 * scale}px system-ui, sans-serif`;
+  pen.fillStyle = token("--ink");
+  pen.fillText(title, 14 * scale, head / 2);
+  pen.font = `${12 * scale}px system-ui, sans-serif`;
+  let x = 14 * scale;
+  const y = canvas.height - foot / 2;
+  for (const { label, colour, faint } of curves) {
+    pen.globalAlpha = faint ? 0.55 : 1;
+    pen.fillStyle = token(colour);
+    pen.fillRect(x, y - scale, 18 * scale, 3 * scale);
+    pen.globalAlpha = 1;
+    pen.fillStyle = token("--ink-2");
+    pen.fillText(label, x + 24 * scale, y);
+    x += 44 * scale + pen.measureText(label).width;
+  }
+  return canvas;
 }
 
 /** The index of the value of the ascending `xs` nearest to `x`. */

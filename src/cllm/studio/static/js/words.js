@@ -1,7 +1,7 @@
 // How runs, their settings and their figures are worded, on every page that lists runs.
 
-import { h, setAttr, setText } from "../dom.js";
-import { bytes, compact, count, duration, number, short } from "../format.js";
+import { h, setAttr, setText } from "./dom.js";
+import { bytes, compact, count, duration, number, short } from "./format.js";
 
 const BUSY = ["preparing", "training", "stopping"];
 const KINDS = {

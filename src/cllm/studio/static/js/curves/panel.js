@@ -1,9 +1,9 @@
 // The curves of one run: loss of training and of held-out text; learning rate and gradient norm on demand.
 
-import { h } from "../dom.js";
-import { columnSeries, trainingSeries, UNITS, validationSeries, X_AXES } from "./curves.js";
+import { h, setAttr, setHidden } from "../dom.js";
+import { columnSeries, trainingSeries, UNITS, validationSeries, X_AXES } from "./series.js";
 import { plot } from "./plot.js";
-import { segments, toggle } from "./segments.js";
+import { segments, toggle } from "../segments.js";
 
 const WHAT = [
   ["loss", "Loss"],
@@ -12,9 +12,13 @@ const WHAT = [
   ["tokens_per_s", "Tokens/s"],
 ];
 
-/** The panel. `update(source)` with {view, curve} draws; `destroy()` at the end. */
-export function curvePanel(run) {
+const DRAW_EVERY_MS = 1000; // while figures stream in
+
+/** The panel of the run that `runId()` names. `update(source)` with {view, curve} draws; `destroy()` at the end. */
+export function curvePanel(runId, { height } = {}) {
   let source = null;
+  let timer = null;
+  let drawnAt = -Infinity;
   const redraw = () => {
     if (source) draw();
   };
@@ -30,8 +34,9 @@ export function curvePanel(run) {
   const log = toggle("Log scale", false, redraw, "cllm-runs-log");
   const raw = toggle("Every step", true, redraw, "cllm-runs-raw");
   const place = h("div", {});
-  const none = h("p", { class: "empty" }, "No step was trained.");
-  const chart = plot(place, { label: "Curves of the run; their last values are in the legend below" });
+  const none = h("p", { class: "empty" }, "There is no step yet.");
+  const csv = h("a", { class: "button small", download: true }, "CSV");
+  const chart = plot(place, { height, label: "Curves of the run; their last values are in the legend below" });
   const node = h(
     "section",
     { class: "panel curve-panel", "aria-labelledby": "curves-head" },
@@ -42,19 +47,35 @@ export function curvePanel(run) {
       what.node,
       h("span", { class: "spacer" }),
       h("button", { class: "button small", type: "button", on: { click: () => chart.reset() } }, "Whole run"),
-      h("a", { class: "button small", href: `/api/runs/${run}/curve.csv`, download: true }, "CSV"),
+      csv,
+      h("button", { class: "button small", type: "button", on: { click: savePicture } }, "PNG"),
     ),
     h("div", { class: "row plot-tools" }, axis.node, unit.node, raw.node, log.node),
     none,
     place,
   );
 
+  function savePicture() {
+    const name = WHAT.find(([one]) => one === what.value())[1].toLowerCase();
+    const canvas = chart.picture(`${source?.view?.run?.name ?? ""} · ${runId()} · ${name}`);
+    canvas?.toBlob((blob) => {
+      const href = URL.createObjectURL(blob);
+      h("a", { href, download: `${runId()}-${name.replaceAll(/\W+/g, "-")}.png` }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 10_000);
+    });
+  }
+
   function draw() {
+    timer = null;
+    drawnAt = performance.now();
+    setAttr(csv, "href", runId() ? `/api/runs/${runId()}/curve.csv` : null);
     const [key, , xLabel, xText] = X_AXES.find(([one]) => one === axis.value());
     const isLoss = what.value() === "loss";
-    none.hidden = source.curve.steps.step.length > 0 || source.curve.validations.length > 0;
-    place.hidden = !none.hidden;
-    unit.node.hidden = raw.node.hidden = !isLoss;
+    const some = source.curve.steps.step.length > 0 || source.curve.validations.length > 0;
+    setHidden(none, some);
+    setHidden(place, !some);
+    setHidden(unit.node, !isLoss);
+    setHidden(raw.node, !isLoss);
     const y = unit.value();
     const series = isLoss
       ? [
@@ -86,8 +107,13 @@ export function curvePanel(run) {
     node,
     update: (next) => {
       source = next;
-      draw();
+      const wait = drawnAt + DRAW_EVERY_MS - performance.now();
+      if (wait <= 0) draw();
+      else timer ??= setTimeout(draw, wait);
     },
-    destroy: chart.destroy,
+    destroy: () => {
+      clearTimeout(timer);
+      chart.destroy();
+    },
   };
 }

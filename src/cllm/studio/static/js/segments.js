@@ -1,6 +1,6 @@
 // A row of buttons of which one is pressed; remembers the choice.
 
-import { h } from "../dom.js";
+import { h } from "./dom.js";
 
 /** `choices`: [[value, label]]. `change(value)` is called on a choice. Returns {node, value()}. */
 export function segments(label, choices, initial, change, key = null) {
