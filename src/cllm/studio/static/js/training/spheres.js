@@ -1,0 +1,105 @@
+// The twelve spheres round the control sphere: colour by activity, microbatch counts, and which ones compute now.
+
+import { h, setAttr, setText, svg } from "../dom.js";
+import { count } from "../format.js";
+import { colourOf, levelOf, levels } from "../palette.js";
+import { epoch } from "../words.js";
+
+const CONTROL_RADIUS = 0.44; // geometry as in cllm.report.palette: the ring has radius 1
+const LARGEST_RADIUS = 0.2;
+const EDGE = 1.27;
+
+/** The panel; `update(view)` changes what differs. The spheres are built once for a number of them. */
+export function spheresPanel() {
+  const picture = svg("svg", {
+    class: "spheres", viewBox: `${-EDGE} ${-EDGE} ${2 * EDGE} ${2 * EDGE}`, role: "img",
+    "aria-label": "Spheres round the control sphere; the table beside holds the same figures",
+  });
+  const shine = svg("radialGradient", { id: "shine", cx: "0.34", cy: "0.28", r: "0.85" },
+    svg("stop", { offset: "0", "stop-color": "#fff", "stop-opacity": "0.34" }),
+    svg("stop", { offset: "0.45", "stop-color": "#fff", "stop-opacity": "0" }),
+    svg("stop", { offset: "1", "stop-color": "#000", "stop-opacity": "0.3" }));
+  const active = h("span", { class: "chip number" });
+  const computing = h("span", { class: "muted small" });
+  const node = h("section", { class: "panel spheres-panel", "aria-labelledby": "spheres-head" },
+    h("div", { class: "panel-head" }, h("h2", { id: "spheres-head" }, "Spheres"), active,
+      h("span", { class: "spacer" }), computing),
+    picture, legend());
+  let parts = [];
+  let control = null;
+
+  function build(number) {
+    const circles = ring(number);
+    const lines = circles.map(({ x, y }) => svg("line", { class: "spoke", x1: 0, y1: 0, x2: x, y2: y }));
+    control = {
+      first: svg("text", { class: "control-word", y: -0.13 }),
+      main: svg("text", { class: "control-main", y: 0.045 }),
+      last: svg("text", { class: "control-word", y: 0.2 }),
+    };
+    parts = circles.map(({ x, y, radius }, i) => {
+      const body = svg("circle", { r: radius });
+      const name = svg("text", { class: "sphere-word", y: -0.088 }, String(i + 1));
+      const batches = svg("text", { class: "sphere-count", y: 0.032 }, "0");
+      const level = svg("text", { class: "sphere-word", y: 0.112 });
+      const group = svg("g", { class: "sphere", transform: `translate(${x} ${y})` },
+        svg("circle", { class: "halo", r: radius + 0.026 }), body,
+        svg("circle", { r: radius, fill: "url(#shine)" }), name, batches, level);
+      return { group, body, texts: [name, batches, level], batches, level, line: lines[i] };
+    });
+    picture.replaceChildren(svg("defs", {}, shine), ...lines,
+      svg("circle", { class: "control", r: CONTROL_RADIUS }), svg("circle", { r: CONTROL_RADIUS, fill: "url(#shine)" }),
+      control.first, control.main, control.last, ...parts.map((part) => part.group));
+  }
+
+  build(12);
+  return {
+    node,
+    update(view, spheresWanted = 12) {
+      const spheres = view?.spheres ?? [];
+      const number = spheres.length || spheresWanted;
+      if (number !== parts.length) build(number);
+      parts.forEach((part, i) => {
+        const one = spheres[i] ?? { microbatches: 0, activity: 0, state: "idle" };
+        const level = levelOf(one.activity);
+        const now = one.state === "computing";
+        setAttr(part.body, "fill", colourOf(one.activity));
+        for (const text of part.texts) setAttr(text, "fill", level.ink);
+        setText(part.batches, count(one.microbatches));
+        setText(part.level, level.name);
+        setAttr(part.group, "class", now ? "sphere computing" : "sphere");
+        setAttr(part.line, "class", now ? "spoke computing" : "spoke");
+      });
+      const running = view?.run?.running;
+      const now = spheres.filter((one) => one.state === "computing").length;
+      setText(active, `${view?.totals?.active ?? 0}/${number} active`);
+      setAttr(active, "class", view?.totals?.active ? "chip number good" : "chip number");
+      setText(computing, running && now ? `${now} computing now` : "");
+      const step = view?.step;
+      setText(control.first, step ? "step" : "control");
+      setText(control.main, step ? count(step.step) : "–");
+      setText(control.last, step ? `epoch ${epoch(step.epoch)}` : "no step yet");
+    },
+  };
+}
+
+function ring(number) {
+  const radius = Math.min(LARGEST_RADIUS, 0.84 * (number > 1 ? Math.sin(Math.PI / number) : 1));
+  return Array.from({ length: number }, (_, i) => {
+    const angle = (2 * Math.PI * i) / number;
+    return { x: Math.sin(angle).toFixed(4), y: (-Math.cos(angle)).toFixed(4), radius };
+  });
+}
+
+/** What the colours mean: activity relative to an even share. */
+function legend() {
+  const all = levels();
+  const range = (i) =>
+    i === 0 ? "nothing" : i + 1 < all.length ? `${all[i].least}–${all[i + 1].least}` : `over ${all[i].least}`;
+  return h("ul", { class: "sphere-legend", "aria-label": "Colours: activity, where 1 is an even share of the tokens" },
+    all.map((level, i) => {
+      const dot = h("span", { class: "dot", "aria-hidden": "true" });
+      dot.style.background = level.colour;
+      return h("li", { title: `${range(i)} of an even share` }, dot, level.name);
+    }),
+    h("li", { title: "A worker is at it in this moment" }, h("span", { class: "dot ringed", "aria-hidden": "true" }), "Computing now"));
+}
