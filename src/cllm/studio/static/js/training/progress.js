@@ -37,7 +37,7 @@ export function progressPanel() {
       setText(values.batch, step ? (step.steps ? `${count(step.step)} of ${count(step.steps)}` : count(step.step)) : "–");
       setText(values.loss, number(step?.loss, 4));
       setText(values.best, number(step?.best_loss, 4));
-      setText(values.held, validation ? `${number(validation.bits_per_byte, 3)} (${number(best?.bits_per_byte, 3)})` : "–");
+      setText(values.held, validation ? number(validation.bits_per_byte, 3) + (best?.bits_per_byte ? ` (${number(best.bits_per_byte, 3)})` : "") : "–");
       setText(values.rate, step ? count(step.tokens_per_s) : "–");
       setText(values.elapsed, clock(step?.elapsed_s));
       setText(values.eta, running ? clock(step?.eta_s ?? NaN) : "–");

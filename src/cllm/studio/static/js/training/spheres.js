@@ -38,7 +38,7 @@ export function spheresPanel() {
     };
     parts = circles.map(({ x, y, radius }, i) => {
       const body = svg("circle", { r: radius });
-      const name = svg("text", { class: "sphere-word", y: -0.088 }, String(i + 1));
+      const name = svg("text", { class: "sphere-word", y: -0.088 }, String(i));
       const batches = svg("text", { class: "sphere-count", y: 0.032 }, "0");
       const level = svg("text", { class: "sphere-word", y: 0.112 });
       const group = svg("g", { class: "sphere", transform: `translate(${x} ${y})` },

@@ -5,7 +5,7 @@ import { compact, count, number, percent } from "../format.js";
 import { colourOf } from "../palette.js";
 
 const HEADS = [["Sphere", ""], ["Batches", "Microbatches so far"], ["Tokens", "Tokens so far"],
-  ["Average loss", "Nats a token, over all its tokens"], ["Tokens/s", "Over the last 10 s"], ["State", ""]];
+  ["Avg. loss", "Average, in nats a token, over all its tokens"], ["Tokens/s", "Over the last 10 s"], ["State", ""]];
 
 /** The panel; `update(view)` changes what differs. */
 export function statisticsPanel() {
@@ -31,7 +31,7 @@ export function statisticsPanel() {
       const spheres = view?.spheres ?? [];
       const wanted = spheres.length || spheresWanted;
       if (rows.length !== wanted) {
-        rows = Array.from({ length: wanted }, (_, i) => row(String(i + 1)));
+        rows = Array.from({ length: wanted }, (_, i) => row(String(i)));
         body.replaceChildren(...rows.map((one) => one.node));
       }
       rows.forEach((one, i) => one.show(spheres[i], spheres[i] && spheres[i].state !== "idle" ? "Active" : "Idle"));

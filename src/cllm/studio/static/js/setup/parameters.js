@@ -1,0 +1,162 @@
+// The parameters: fields, units and tooltips from the one declaration of the settings; checked by the server as typed.
+
+import { post } from "../api.js";
+import { h, setAttr, setHidden, setText } from "../dom.js";
+import { words } from "../words.js";
+
+const CHECK_AFTER_MS = 150;
+const KEY = "cllm-parameters";
+const DEPENDING = ["epochs", "batch_size"]; // their default is another one where the time is limited
+
+/** The panel. `values()` is what was set; `problems()` its faults by name; `show(settings, set)` shows a run's. */
+export function parametersPanel(context, kept, changed) {
+  const { properties } = context.meta.train;
+  kept.values ??= remembered(properties);
+  const fields = Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, makeField(name, property)]));
+  const of = (advanced) => Object.entries(properties).filter(([, one]) => Boolean(one.advanced) === advanced).map(([name]) => fields[name].node);
+  const reset = h("button", { class: "button quiet small", type: "button", on: { click: restore } }, "Defaults");
+  const locked = h("span", { class: "muted small", hidden: true }, "of the training that runs");
+  const advancedNote = h("span", { class: "muted small" });
+  const fold = h("details", { class: "advanced" }, h("summary", {}, "Advanced ", advancedNote), h("div", { class: "parameters" }, of(true)));
+  const form = h("fieldset", {}, h("legend", { class: "visually-hidden" }, "Parameters"), h("div", { class: "parameters" }, of(false)), fold);
+  const node = h("section", { class: "panel", "aria-labelledby": "parameters-head" },
+    h("div", { class: "panel-head" }, h("h2", { id: "parameters-head" }, "Parameters"), locked, h("span", { class: "spacer" }), reset), form);
+  let problems = {};
+  let notes = {};
+  let timer = null;
+  let asked = 0;
+  let foreign = null; // settings of a running training, which are shown in place of one's own
+
+  function makeField(name, property) {
+    const spec = property.anyOf?.find((one) => one.type !== "null") ?? property;
+    const id = `set-${name}`;
+    const numeric = spec.type === "number" || spec.type === "integer";
+    const input = spec.enum
+      ? h("select", { id }, spec.enum.map((one) => h("option", { value: one }, one)))
+      : h("input", { id, type: "text", inputmode: numeric ? "decimal" : null, autocomplete: "off", spellcheck: "false" });
+    const hint = h("p", { class: "hint", id: `${id}-note`, hidden: true });
+    const problem = h("p", { class: "problem", id: `${id}-problem`, hidden: true });
+    const bounds = boundsOf(spec);
+    const tip = h("span", { class: "tip", role: "tooltip", id: `${id}-tip` },
+      `${property.description}.${bounds ? ` ${bounds}.` : ""}${property.default === null || property.default === "" ? "" : ` Default ${property.default}.`}`);
+    setAttr(input, "aria-describedby", `${id}-tip ${id}-note ${id}-problem`);
+    input.addEventListener("input", () => type(name, input.value));
+    input.addEventListener("blur", () => { if (!(name in kept.values)) showValue(name); });
+    const node = h("div", { class: `field setting${spec.type === "string" && !spec.enum ? " wide" : ""}` },
+      h("label", { for: id }, words(name)),
+      h("div", { class: "box" }, input, property.unit ? h("span", { class: "unit" }, property.unit) : null), hint, problem, tip);
+    node.addEventListener("keydown", (event) => { if (event.key === "Escape") node.classList.add("quiet-tip"); });
+    node.addEventListener("focusout", () => node.classList.remove("quiet-tip"));
+    return { node, input, hint, problem, numeric, property };
+  }
+
+  function type(name, text) {
+    const { numeric, property } = fields[name];
+    if (text.trim() === "" && name !== "sample_prompt") delete kept.values[name];
+    else kept.values[name] = numeric && Number.isFinite(Number(text)) ? Number(text) : text;
+    if (kept.values[name] === property.default && !DEPENDING.includes(name)) delete kept.values[name];
+    mark(name);
+    clearTimeout(timer);
+    timer = setTimeout(check, CHECK_AFTER_MS);
+    changed();
+  }
+
+  function mark(name) {
+    fields[name].node.classList.toggle("touched", !foreign && name in kept.values);
+    const many = Object.keys(kept.values).filter((one) => properties[one].advanced).length;
+    setText(advancedNote, !foreign && many ? `· ${many} set` : "");
+  }
+
+  async function check() {
+    const mine = (asked += 1);
+    try {
+      const answer = await post("/api/settings/check", { settings: kept.values });
+      if (mine !== asked) return;
+      ({ fields: problems, notes } = answer);
+      remember(kept.values);
+    } catch { /* the start of the training will say it */ }
+    for (const name of Object.keys(fields)) told(name);
+    changed();
+  }
+
+  function told(name) {
+    const { input, hint, problem } = fields[name];
+    const text = foreign ? "" : (problems[name] ?? "");
+    setText(problem, text);
+    setHidden(problem, !text);
+    setAttr(input, "aria-invalid", text ? "true" : null);
+    const note = foreign ? "" : (notes[name] ?? "");
+    setText(hint, note);
+    setHidden(hint, !note || Boolean(text));
+    if (!foreign && !(name in kept.values) && document.activeElement !== input) showValue(name);
+  }
+
+  function showValue(name) {
+    const { input, property } = fields[name];
+    const open = DEPENDING.includes(name) && !(name in kept.values) && "minutes" in kept.values;
+    const value = foreign ? foreign.settings[name] : name in kept.values ? kept.values[name] : open ? "" : property.default;
+    const text = value === null || value === undefined ? "" : String(value);
+    if (input.value !== text) input.value = text;
+    setAttr(input, "placeholder", open ? "as time allows" : property.default === null ? "not set" : null);
+  }
+
+  function showAll() {
+    for (const name of Object.keys(fields)) { showValue(name); mark(name); told(name); }
+  }
+
+  function restore() {
+    kept.values = {};
+    showAll();
+    check();
+  }
+
+  showAll();
+  check();
+  return {
+    node,
+    values: () => kept.values,
+    problems: () => problems,
+    focusProblem() {
+      const name = Object.keys(fields).find((one) => problems[one]);
+      if (!name) return;
+      if (properties[name].advanced) fold.open = true;
+      fields[name].input.focus();
+    },
+    clone(settings) {
+      kept.values = Object.fromEntries(Object.entries(settings).filter(([name]) => name in properties));
+      fold.open = Object.keys(kept.values).some((name) => properties[name].advanced);
+      showAll();
+      check();
+    },
+    /** Show what a running training uses, or (null) one's own again. */
+    show(run) {
+      if (foreign === run) return;
+      foreign = run;
+      form.disabled = reset.disabled = Boolean(run);
+      setHidden(locked, !run);
+      setHidden(reset, Boolean(run));
+      showAll();
+    },
+    destroy: () => clearTimeout(timer),
+  };
+}
+
+function boundsOf(spec) {
+  const least = spec.minimum !== undefined ? `from ${spec.minimum}` : spec.exclusiveMinimum !== undefined ? `over ${spec.exclusiveMinimum}` : "";
+  const most = spec.maximum === undefined || spec.maximum > 1e9 ? "" : ` to ${spec.maximum.toLocaleString("en")}`;
+  const text = (least + most).trim();
+  return text && text[0].toUpperCase() + text.slice(1);
+}
+
+function remembered(properties) {
+  try {
+    const found = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
+    return Object.fromEntries(Object.entries(found).filter(([name]) => name in properties));
+  } catch {
+    return {};
+  }
+}
+
+function remember(values) {
+  try { sessionStorage.setItem(KEY, JSON.stringify(values)); } catch { /* until the page is left */ }
+}
