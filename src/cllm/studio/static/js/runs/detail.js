@@ -169,7 +169,7 @@ function build(context, first) {
         ]),
         "No sphere has reported.",
       );
-      samples.show(curve.samples ?? []);
+      samples.show(curve);
       showMessages(messages, view.messages ?? []);
     },
     leave() {

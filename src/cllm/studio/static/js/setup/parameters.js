@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
-import { words } from "../words.js";
+import { settingField, told as tellProblem } from "../fields.js";
 
 const CHECK_AFTER_MS = 150;
 const KEY = "cllm-parameters";
@@ -12,7 +12,7 @@ const DEPENDING = ["epochs", "batch_size"]; // their default is another one wher
 export function parametersPanel(context, kept, changed) {
   const { properties } = context.meta.train;
   kept.values ??= remembered(properties);
-  const fields = Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, makeField(name, property)]));
+  const fields = Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, ownField(name, property)]));
   const of = (advanced) => Object.entries(properties).filter(([, one]) => Boolean(one.advanced) === advanced).map(([name]) => fields[name].node);
   const reset = h("button", { class: "button quiet small", type: "button", on: { click: restore } }, "Defaults");
   const locked = h("span", { class: "muted small", hidden: true }, "of the training that runs");
@@ -27,27 +27,11 @@ export function parametersPanel(context, kept, changed) {
   let asked = 0;
   let foreign = null; // settings of a running training, which are shown in place of one's own
 
-  function makeField(name, property) {
-    const spec = property.anyOf?.find((one) => one.type !== "null") ?? property;
-    const id = `set-${name}`;
-    const numeric = spec.type === "number" || spec.type === "integer";
-    const input = spec.enum
-      ? h("select", { id }, spec.enum.map((one) => h("option", { value: one }, one)))
-      : h("input", { id, type: "text", inputmode: numeric ? "decimal" : null, autocomplete: "off", spellcheck: "false" });
-    const hint = h("p", { class: "hint", id: `${id}-note`, hidden: true });
-    const problem = h("p", { class: "problem", id: `${id}-problem`, hidden: true });
-    const bounds = boundsOf(spec);
-    const tip = h("span", { class: "tip", role: "tooltip", id: `${id}-tip` },
-      `${property.description}.${bounds ? ` ${bounds}.` : ""}${property.default === null || property.default === "" ? "" : ` Default ${property.default}.`}`);
-    setAttr(input, "aria-describedby", `${id}-tip ${id}-note ${id}-problem`);
-    input.addEventListener("input", () => type(name, input.value));
-    input.addEventListener("blur", () => { if (!(name in kept.values)) showValue(name); });
-    const node = h("div", { class: `field setting${spec.type === "string" && !spec.enum ? " wide" : ""}` },
-      h("label", { for: id }, words(name)),
-      h("div", { class: "box" }, input, property.unit ? h("span", { class: "unit" }, property.unit) : null), hint, problem, tip);
-    node.addEventListener("keydown", (event) => { if (event.key === "Escape") node.classList.add("quiet-tip"); });
-    node.addEventListener("focusout", () => node.classList.remove("quiet-tip"));
-    return { node, input, hint, problem, numeric, property };
+  function ownField(name, property) {
+    const field = settingField(name, property, "set");
+    field.input.addEventListener("input", () => type(name, field.input.value));
+    field.input.addEventListener("blur", () => { if (!(name in kept.values)) showValue(name); });
+    return field;
   }
 
   function type(name, text) {
@@ -80,11 +64,9 @@ export function parametersPanel(context, kept, changed) {
   }
 
   function told(name) {
-    const { input, hint, problem } = fields[name];
+    const { input, hint } = fields[name];
     const text = foreign ? "" : (problems[name] ?? "");
-    setText(problem, text);
-    setHidden(problem, !text);
-    setAttr(input, "aria-invalid", text ? "true" : null);
+    tellProblem(fields[name], text);
     const note = foreign ? "" : (notes[name] ?? "");
     setText(hint, note);
     setHidden(hint, !note || Boolean(text));
@@ -139,13 +121,6 @@ export function parametersPanel(context, kept, changed) {
     },
     destroy: () => clearTimeout(timer),
   };
-}
-
-function boundsOf(spec) {
-  const least = spec.minimum !== undefined ? `from ${spec.minimum}` : spec.exclusiveMinimum !== undefined ? `over ${spec.exclusiveMinimum}` : "";
-  const most = spec.maximum === undefined || spec.maximum > 1e9 ? "" : ` to ${spec.maximum.toLocaleString("en")}`;
-  const text = (least + most).trim();
-  return text && text[0].toUpperCase() + text.slice(1);
 }
 
 function remembered(properties) {

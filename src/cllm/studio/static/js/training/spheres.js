@@ -46,7 +46,9 @@ export function spheresPanel() {
         svg("circle", { r: radius, fill: "url(#shine)" }), name, batches, level);
       return { group, body, texts: [name, batches, level], batches, level, line: lines[i] };
     });
+    control.done = svg("circle", { class: "control-done", r: CONTROL_RADIUS + 0.035, pathLength: 1, transform: "rotate(-90)" });
     picture.replaceChildren(svg("defs", {}, shine), ...lines,
+      svg("circle", { class: "control-track", r: CONTROL_RADIUS + 0.035 }), control.done,
       svg("circle", { class: "control", r: CONTROL_RADIUS }), svg("circle", { r: CONTROL_RADIUS, fill: "url(#shine)" }),
       control.first, control.main, control.last, ...parts.map((part) => part.group));
   }
@@ -75,6 +77,7 @@ export function spheresPanel() {
       setAttr(active, "class", view?.totals?.active ? "chip number good" : "chip number");
       setText(computing, running && now ? `${now} computing now` : "");
       const step = view?.step;
+      setAttr(control.done, "stroke-dasharray", `${Math.round((step?.progress ?? 0) * 1000) / 1000} 1`);
       setText(control.first, step ? "step" : "control");
       setText(control.main, step ? count(step.step) : "–");
       setText(control.last, step ? `epoch ${epoch(step.epoch)}` : "no step yet");

@@ -13,16 +13,16 @@ export function statisticsPanel() {
   const totals = row("All", true);
   const [variance, norm] = [h("dd", {}), h("dd", {})];
   const node = h("section", { class: "panel statistics", "aria-labelledby": "statistics-head" },
-    h("div", { class: "panel-head" }, h("h2", { id: "statistics-head" }, "Statistics")),
+    h("div", { class: "panel-head" }, h("h2", { id: "statistics-head" }, "Statistics"), h("span", { class: "spacer" }),
+      h("dl", { class: "inline-facts" },
+        h("div", { title: "Coefficient of variation of the spheres' batches; the guide wants it under 20 %" }, h("dt", {}, "Load variance"), variance),
+        h("div", { title: "Global L2 norm before clipping" }, h("dt", {}, "Gradient norm"), norm))),
     h("div", { class: "scroll" },
       h("table", { class: "table compact" },
         h("caption", { class: "visually-hidden" }, "Figures of each sphere"),
         h("thead", {}, h("tr", {}, HEADS.map(([head, title], i) =>
           h("th", { scope: "col", class: i > 0 && i < 5 ? "right" : "", title: title || null }, head)))),
-        body, h("tfoot", {}, totals.node))),
-    h("dl", { class: "inline-facts" },
-      h("div", { title: "Coefficient of variation of the spheres' batches; the guide wants it under 20 %" }, h("dt", {}, "Load variance"), variance),
-      h("div", { title: "Global L2 norm before clipping" }, h("dt", {}, "Gradient norm"), norm)));
+        body, h("tfoot", {}, totals.node))));
   let rows = [];
 
   return {
@@ -36,7 +36,7 @@ export function statisticsPanel() {
       }
       rows.forEach((one, i) => one.show(spheres[i], spheres[i] && spheres[i].state !== "idle" ? "Active" : "Idle"));
       const all = view?.totals;
-      totals.show(all, `${all?.active ?? 0}/${wanted} active`);
+      totals.show(all, `${all?.active ?? 0} active`);
       setText(variance, percent((all?.load_variation_percent ?? NaN) / 100, 1));
       setText(norm, number(view?.step?.grad_norm, 3));
     },

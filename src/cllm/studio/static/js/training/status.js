@@ -1,0 +1,75 @@
+// The status line: what the training does in this moment, or what became of the last one.
+
+import { h, setAttr, setHidden, setText } from "../dom.js";
+import { bytes, compact, count, when } from "../format.js";
+import { stateChip } from "../words.js";
+
+/** The line; `update(view)` changes what differs. */
+export function statusLine() {
+  const chip = stateChip("ready");
+  const text = h("strong", { class: "status-text", role: "status" });
+  const about = h("span", { class: "status-about number" });
+  const links = {
+    model: h("a", { class: "button small", href: "/llm" }, "Try the model"),
+    benchmarks: h("a", { class: "button small" }, "Benchmarks"),
+    run: h("a", { class: "button small" }, "Run details"),
+  };
+  const node = h(
+    "section",
+    { class: "status-line", "aria-label": "Status" },
+    chip.chip,
+    h("p", { class: "status-words" }, text, " ", about),
+    h("span", { class: "status-links" }, links.model, links.benchmarks, links.run),
+  );
+  return {
+    node,
+    update(view) {
+      const run = view?.run;
+      const state = run?.state ?? "ready";
+      chip.update(state);
+      setText(text, said(view, state));
+      setAttr(text, "class", state === "failed" ? "status-text bad" : "status-text");
+      const facts = run ? aboutRun(view) : "";
+      setText(about, facts);
+      setHidden(links.model, state !== "done");
+      setHidden(links.benchmarks, !run || run.running || !view.step);
+      setHidden(links.run, !run);
+      setAttr(links.benchmarks, "href", run ? `/benchmarks/${run.id}` : null);
+      setAttr(links.run, "href", run ? `/runs/${run.id}` : null);
+    },
+  };
+}
+
+function said({ run, stage } = {}, state) {
+  const last = run ? `The last training, started ${when(run.started)},` : "";
+  const why = run?.reason ? `: ${run.reason}` : "";
+  switch (state) {
+    case "ready":
+      return "Choose data, then press START TRAINING.";
+    case "preparing":
+      return "Preparing the training.";
+    case "training":
+      return stage?.stage === "saving" ? "Saving the model." : "The spheres are at work.";
+    case "stopping":
+      return "Stopping after this step.";
+    case "done":
+      return `${last} is complete; its model is saved.`;
+    case "interrupted":
+      return `${last} was interrupted${why}. It can be resumed.`;
+    case "failed":
+      return `${last} failed${why}.`;
+    default:
+      return `${last} was stopped${why}.`;
+  }
+}
+
+function aboutRun({ run, plan, corpus }) {
+  return [
+    run.name,
+    corpus && `${count(corpus.files)} file${corpus.files === 1 ? "" : "s"}, ${bytes(corpus.train_bytes)}`,
+    plan && `${compact(plan.parameters)} parameters`,
+    plan && `${count(plan.ranks)} worker${plan.ranks === 1 ? "" : "s"}`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
