@@ -1,4 +1,5 @@
-// Sets the theme before the first paint; a classic script, because modules run too late for that.
+// Before the first paint: the theme; and Prism is told to wait until it is asked. Classic: modules run too late.
+window.Prism = { manual: true, disableWorkerMessageHandler: true };
 try {
   const theme = localStorage.getItem("cllm-theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;

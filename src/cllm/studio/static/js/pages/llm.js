@@ -1,11 +1,97 @@
-// The llm page.
+// The page on which a model is tried: choose it, give a prompt, read what it writes.
 
-import { h } from "../dom.js";
+import { stream } from "../api.js";
+import { h, setAttr, setHidden, setText } from "../dom.js";
+import { historyFold } from "../llm/history.js";
+import { modelsPanel } from "../llm/models.js";
+import { outputPanel } from "../llm/output.js";
+import { samplingPanel } from "../llm/sampling.js";
+
+const kept = { prompt: null }; // it outlives a visit to another page
 
 export default {
-  title: "llm",
+  title: "LLM",
   mount(root, context) {
-    root.append(h("p", {}, "llm"));
-    return () => {};
+    const { meta, live } = context;
+    const wanted = new URLSearchParams(location.search).get("model") ?? kept.model ?? null;
+    let running = null; // the AbortController of the completion that runs
+
+    const models = modelsPanel(wanted, (model) => {
+      kept.model = model?.id ?? null;
+      const query = model ? `?model=${encodeURIComponent(model.id)}` : "";
+      if (location.pathname === "/llm") history.replaceState(null, "", `/llm${query}`);
+      update();
+    });
+    const prompt = h("textarea", { id: "prompt", class: "input mono prompt", rows: 6, spellcheck: "false",
+      placeholder: "def ", value: kept.prompt ?? meta.guide_prompts[0] ?? "",
+      on: { input: () => { kept.prompt = prompt.value; }, keydown: (event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); complete(); }
+        if (event.key === "Escape") running?.abort();
+      } } });
+    const go = h("button", { class: "button primary", type: "button", on: { click: () => complete() } }, "Complete");
+    const stop = h("button", { class: "button", type: "button", hidden: true, on: { click: () => running?.abort() } }, "Stop");
+    const hint = h("span", { class: "muted small" }, "Ctrl+Enter completes, Escape stops");
+    const examples = h("div", { class: "row examples", role: "group", "aria-label": "Prompts of the guide" },
+      [...new Set([...meta.guide_prompts, ...Object.values(meta.prompts).flat()])].slice(0, 10).map((text) =>
+        h("button", { class: "chip mono example", type: "button", title: text, on: { click: () => take(text) } }, text.split("\n", 1)[0])));
+    const before = historyFold((entry) => { take(entry.prompt); sampling.fill(entry.settings ?? {}); });
+    const output = outputPanel();
+    const sampling = samplingPanel(meta, kept, () => {});
+
+    root.append(h("h1", { class: "visually-hidden" }, "LLM"),
+      h("div", { class: "llm" }, models.node,
+        h("div", { class: "stack" },
+          h("section", { class: "panel" },
+            h("div", { class: "panel-head" }, h("h2", {}, h("label", { for: "prompt" }, "Prompt"))), examples, prompt,
+            h("div", { class: "row prompt-actions" }, go, stop, hint), before.node),
+          output.node),
+        sampling.node));
+
+    function take(text) {
+      prompt.value = kept.prompt = text;
+      prompt.focus();
+    }
+
+    function update() {
+      go.disabled = Boolean(running) || !models.chosen();
+      setHidden(stop, !running);
+      setAttr(output.node, "aria-busy", running ? "true" : null);
+      setText(go, running ? "Writing…" : "Complete");
+    }
+
+    async function complete() {
+      const model = models.chosen();
+      const settings = sampling.values();
+      if (running || !model || !settings) return;
+      const mine = (running = new AbortController());
+      update();
+      output.begin(prompt.value);
+      before.add({ prompt: prompt.value, settings, model: model.name, time: Date.now() / 1000 });
+      let ended = false;
+      try {
+        await stream("/api/complete", { model: model.id, prompt: prompt.value, settings }, (line) => {
+          if (line.text !== undefined) output.add(line.text);
+          if (line.done) { ended = true; output.done(line.done); }
+          if (line.error) { ended = true; output.failed(line.error); }
+        }, mine.signal);
+        if (!ended) output.failed("The completion ended without a word: try again.");
+      } catch (error) {
+        if (error.name === "AbortError") output.stopped();
+        else output.failed(error.message);
+      } finally {
+        running = null;
+        update();
+      }
+    }
+
+    const refresh = () => models.load().catch((error) => output.failed(error.message));
+    const onChanged = (event) => { if (event.detail.includes("models")) refresh(); };
+    live.addEventListener("changed", onChanged);
+    update();
+    refresh();
+    return () => {
+      running?.abort();
+      live.removeEventListener("changed", onChanged);
+    };
   },
 };

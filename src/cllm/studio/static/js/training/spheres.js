@@ -1,13 +1,13 @@
 // The twelve spheres round the control sphere: colour by activity, microbatch counts, and which ones compute now.
 
-import { h, setAttr, setText, svg } from "../dom.js";
+import { h, setAttr, setHidden, setText, svg } from "../dom.js";
 import { count } from "../format.js";
 import { colourOf, levelOf, levels } from "../palette.js";
 import { epoch } from "../words.js";
 
-const CONTROL_RADIUS = 0.44; // geometry as in cllm.report.palette: the ring has radius 1
-const LARGEST_RADIUS = 0.2;
-const EDGE = 1.27;
+const CONTROL_RADIUS = 0.44; // the ring has radius 1, as in cllm.report.palette
+const LARGEST_RADIUS = 0.213;
+const EDGE = 1.265;
 
 /** The panel; `update(view)` changes what differs. The spheres are built once for a number of them. */
 export function spheresPanel() {
@@ -20,7 +20,8 @@ export function spheresPanel() {
     svg("stop", { offset: "0.45", "stop-color": "#fff", "stop-opacity": "0" }),
     svg("stop", { offset: "1", "stop-color": "#000", "stop-opacity": "0.3" }));
   const active = h("span", { class: "chip number" });
-  const computing = h("span", { class: "muted small" });
+  const many = h("span", { class: "number" });
+  const computing = h("span", { class: "computing-now" }, h("span", { class: "dot ringed", "aria-hidden": "true" }), many);
   const node = h("section", { class: "panel spheres-panel", "aria-labelledby": "spheres-head" },
     h("div", { class: "panel-head" }, h("h2", { id: "spheres-head" }, "Spheres"), active,
       h("span", { class: "spacer" }), computing),
@@ -38,9 +39,9 @@ export function spheresPanel() {
     };
     parts = circles.map(({ x, y, radius }, i) => {
       const body = svg("circle", { r: radius });
-      const name = svg("text", { class: "sphere-word", y: -0.088 }, String(i));
-      const batches = svg("text", { class: "sphere-count", y: 0.032 }, "0");
-      const level = svg("text", { class: "sphere-word", y: 0.112 });
+      const name = svg("text", { class: "sphere-word", y: -0.094 }, String(i));
+      const batches = svg("text", { class: "sphere-count", y: 0.034 }, "0");
+      const level = svg("text", { class: "sphere-word", y: 0.12 });
       const group = svg("g", { class: "sphere", transform: `translate(${x} ${y})` },
         svg("circle", { class: "halo", r: radius + 0.026 }), body,
         svg("circle", { r: radius, fill: "url(#shine)" }), name, batches, level);
@@ -75,7 +76,8 @@ export function spheresPanel() {
       const now = spheres.filter((one) => one.state === "computing").length;
       setText(active, `${view?.totals?.active ?? 0}/${number} active`);
       setAttr(active, "class", view?.totals?.active ? "chip number good" : "chip number");
-      setText(computing, running && now ? `${now} computing now` : "");
+      setText(many, `${now} computing now`);
+      setHidden(computing, !running);
       const step = view?.step;
       setAttr(control.done, "stroke-dasharray", `${Math.round((step?.progress ?? 0) * 1000) / 1000} 1`);
       setText(control.first, step ? "step" : "control");
@@ -103,6 +105,5 @@ function legend() {
       const dot = h("span", { class: "dot", "aria-hidden": "true" });
       dot.style.background = level.colour;
       return h("li", { title: `${range(i)} of an even share` }, dot, level.name);
-    }),
-    h("li", { title: "A worker is at it in this moment" }, h("span", { class: "dot ringed", "aria-hidden": "true" }), "Computing now"));
+    }));
 }

@@ -40,7 +40,8 @@ export function statusLine() {
   };
 }
 
-function said({ run, stage } = {}, state) {
+function said(view, state) {
+  const { run, stage } = view ?? {};
   const last = run ? `The last training, started ${when(run.started)},` : "";
   const why = run?.reason ? `: ${run.reason}` : "";
   switch (state) {

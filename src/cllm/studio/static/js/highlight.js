@@ -1,0 +1,45 @@
+// Syntax colours, from Prism's tokens. Text only ever becomes text nodes.
+
+import { h } from "./dom.js";
+
+const MOST = 60_000; // characters; longer text stays plain
+
+/** Spans of `text` in `language` ("python", "c", "cpp", or null for plain text). */
+export function highlight(text, language) {
+  return highlightFrom(text, language, 0)[1];
+}
+
+/** Two fragments: before and after the character `at`; what spans it is split, so that its colour goes on. */
+export function highlightFrom(text, language, at) {
+  const parts = [document.createDocumentFragment(), document.createDocumentFragment()];
+  let position = 0;
+  const put = (part, piece, kind) => { if (piece) parts[part].append(kind ? h("span", { class: `tok-${kind}` }, piece) : piece); };
+  for (const [piece, kind] of leaves(text, language)) {
+    const before = Math.max(0, Math.min(piece.length, at - position));
+    put(0, piece.slice(0, before), kind);
+    put(1, piece.slice(before), kind);
+    position += piece.length;
+  }
+  return parts;
+}
+
+/** The language of code without a name: "c", "python" or null. */
+export function guess(text) {
+  const c = (text.match(/[;{}]\s*$|^\s*#\s*(?:include|define|if|endif)|->|\/\*|^\s*(?:static|struct|int|void|char|unsigned)\s/gm) ?? []).length;
+  const python = (text.match(/:\s*$|^\s*(?:def|class|import|from|elif|with|return|self)\b|"""/gm) ?? []).length;
+  if (c === 0 && python === 0) return null;
+  return c > python ? "c" : "python";
+}
+
+function leaves(text, language) {
+  const grammar = language && globalThis.Prism?.languages?.[language];
+  if (!grammar || text.length > MOST) return [[text, null]];
+  const found = [];
+  const visit = (token, kind) => {
+    if (typeof token === "string") found.push([token, kind]);
+    else if (Array.isArray(token)) for (const one of token) visit(one, kind);
+    else visit(token.content, token.type.replaceAll(/[^a-z-]/g, ""));
+  };
+  visit(globalThis.Prism.tokenize(text, grammar), null);
+  return found;
+}

@@ -1,0 +1,60 @@
+// The list of models and checkpoints, of which one is chosen.
+
+import { get } from "../api.js";
+import { h, setHidden, setText } from "../dom.js";
+import { bytes, compact, count, number, when } from "../format.js";
+import { epoch } from "../words.js";
+
+/** The panel. `load()` fetches the list, `chosen()` is an entry or null; `changed(entry)` is called on a choice. */
+export function modelsPanel(wanted, changed) {
+  const list = h("div", { class: "models", role: "radiogroup", "aria-labelledby": "models-head" });
+  const empty = h("div", { class: "empty", hidden: true },
+    h("p", {}, "There is no model yet."), h("p", {}, h("a", { href: "/training" }, "Train one")));
+  const number_ = h("span", { class: "chip number" });
+  const node = h("section", { class: "panel models-panel" },
+    h("div", { class: "panel-head" }, h("h2", { id: "models-head" }, "Models"), number_), list, empty);
+  let models = [];
+  let id = wanted;
+  let shown = "";
+
+  async function load() {
+    ({ models } = await get("/api/models"));
+    const text = JSON.stringify(models);
+    if (text === shown) return;
+    shown = text;
+    const usable = models.filter((one) => !one.problem);
+    if (!usable.some((one) => one.id === id)) id = (usable.find((one) => one.kind === "model") ?? usable[0])?.id ?? null;
+    build();
+    changed(chosen());
+  }
+
+  const chosen = () => models.find((one) => one.id === id) ?? null;
+
+  function build() {
+    const final = models.filter((one) => one.kind === "model");
+    const byRun = Map.groupBy
+      ? Map.groupBy(models.filter((one) => one.kind !== "model"), (one) => one.run ?? "")
+      : models.filter((one) => one.kind !== "model").reduce((all, one) => all.set(one.run ?? "", [...(all.get(one.run ?? "") ?? []), one]), new Map());
+    const opened = new Set([...list.querySelectorAll("details[open]")].map((one) => one.dataset.run));
+    list.replaceChildren(...final.map(row), ...[...byRun].map(([run, rows]) =>
+      h("details", { dataset: { run }, open: opened.has(run) || rows.some((one) => one.id === id) || final.length === 0 },
+        h("summary", {}, `Checkpoints of ${rows[0].name} `, h("span", { class: "muted small" }, `${run} · ${rows.length}`)), rows.map(row))));
+    setHidden(empty, models.length > 0);
+    setText(number_, count(models.length));
+  }
+
+  function row(model) {
+    const input = h("input", { type: "radio", name: "model", value: model.id, checked: model.id === id, disabled: Boolean(model.problem),
+      on: { change: () => { id = model.id; changed(model); } } });
+    const held = Number.isFinite(model.bits_per_byte) ? h("span", { class: "model-bits number", title: "Held-out bits per byte" },
+      number(model.bits_per_byte, 3), h("span", { class: "muted small" }, " bits/byte")) : null;
+    return h("label", { class: model.problem ? "model broken" : "model", title: model.path }, input,
+      h("span", { class: "model-name" }, model.kind === "model" ? model.name : `${model.label}, epoch ${epoch(model.epoch)}`,
+        model.kind === "model" && model.label === "best" ? h("span", { class: "chip" }, "best") : null),
+      held,
+      h("span", { class: "model-about muted small number" },
+        model.problem ?? [bytes(model.bytes), model.parameters && `${compact(model.parameters)} parameters`, when(model.created)].filter(Boolean).join(" · ")));
+  }
+
+  return { node, load, chosen };
+}

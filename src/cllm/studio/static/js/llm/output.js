@@ -1,0 +1,98 @@
+// What the model writes, as it comes: the prompt in grey, the completion in colour, and what there is to say of it.
+
+import { h, setAttr, setHidden, setText, toast } from "../dom.js";
+import { count, number } from "../format.js";
+import { guess, highlightFrom } from "../highlight.js";
+
+const DRAW_EVERY_MS = 100;
+const REASONS = { length: "as long as allowed", stop: "a stop string", end: "the model ended it", cancelled: "stopped", context: "the context is full" };
+
+/** The panel; `begin(prompt)`, `add(piece)`, then `done(facts)`, `stopped()` or `failed(text)`. */
+export function outputPanel() {
+  const prompt = h("span", { class: "given" });
+  const text = h("span", {});
+  const code = h("pre", { class: "code completion", tabindex: "0", "aria-label": "Completion" }, prompt, text);
+  const empty = h("p", { class: "empty" }, "Choose a prompt and press Complete.");
+  const verdict = h("span", { class: "chip" });
+  const facts = h("p", { class: "row completion-facts muted small number", role: "status" });
+  const copy = h("button", { class: "button small", type: "button", on: { click: () => copied(written) } }, "Copy completion");
+  const copyAll = h("button", { class: "button small", type: "button", on: { click: () => copied(given + written) } }, "Copy all");
+  const node = h("section", { class: "panel output", "aria-labelledby": "output-head" },
+    h("div", { class: "panel-head" }, h("h2", { id: "output-head" }, "Completion"), verdict, h("span", { class: "spacer" }), copy, copyAll),
+    empty, code, facts);
+  let [given, written] = ["", ""];
+  let timer = null;
+  let begun = 0;
+  let first = null;
+
+  function draw() {
+    timer = null;
+    const language = guess(given + written);
+    const [before, after] = highlightFrom(given + written, language, given.length);
+    prompt.replaceChildren(before);
+    text.replaceChildren(after);
+  }
+
+  function end(words) {
+    clearTimeout(timer);
+    draw();
+    setText(facts, words.filter(Boolean).join(" · "));
+    copy.disabled = copyAll.disabled = !written;
+  }
+
+  async function copied(what) {
+    try {
+      await navigator.clipboard.writeText(what);
+      toast("Copied");
+    } catch {
+      toast("The browser does not allow copying here: select the text instead", { kind: "bad" });
+    }
+  }
+
+  function show(some) {
+    setHidden(empty, some);
+    setHidden(code, !some);
+    setHidden(copy, !some);
+    setHidden(copyAll, !some);
+  }
+
+  function judge(syntax) {
+    const [word, kind] = syntax?.valid === true ? ["✓ syntax valid", "good"] : syntax?.valid === false ? ["✗ syntax error", "bad"] : ["", ""];
+    setText(verdict, word || (syntax?.why ? "syntax not judged" : ""));
+    setAttr(verdict, "class", `chip ${kind}`);
+    setAttr(verdict, "title", syntax?.why || null);
+    if (!verdict.textContent) verdict.replaceChildren();
+  }
+
+  show(false);
+  return {
+    node,
+    text: () => written,
+    begin(next) {
+      [given, written] = [next, ""];
+      begun = performance.now();
+      first = null;
+      judge(null);
+      show(true);
+      end(["loading the model…"]);
+    },
+    add(piece) {
+      first ??= performance.now() - begun;
+      written += piece;
+      timer ??= setTimeout(draw, DRAW_EVERY_MS);
+    },
+    done({ text: all, tokens, tokens_per_s: rate, finish_reason: reason, seed, syntax }) {
+      written = all ?? written;
+      judge(syntax);
+      end([`${count(tokens)} tokens`, `${number(rate, 0)} tokens/s`, first !== null && `first after ${number(first / 1000, 2)} s`,
+        `ended: ${REASONS[reason] ?? reason}`, `seed ${seed}`, syntax?.valid === false && syntax.why]);
+    },
+    stopped: () => end(["stopped; what was written so far stays"]),
+    failed(why) {
+      end([]);
+      setText(verdict, "failed");
+      setAttr(verdict, "class", "chip bad");
+      setText(facts, why);
+    },
+  };
+}
