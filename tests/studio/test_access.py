@@ -88,7 +88,12 @@ def test_a_forwarded_port_works(studio) -> None:
 
 
 def test_every_answer_has_the_headers(studio) -> None:
-    for path, cookie in (("/", studio.cookie), ("/api/meta", studio.cookie), ("/", ""), ("/api/nothing", studio.cookie)):
+    for path, cookie in (
+        ("/", studio.cookie),
+        ("/api/meta", studio.cookie),
+        ("/", ""),
+        ("/api/nothing", studio.cookie),
+    ):
         _, headers, _ = studio.raw("GET", path, {"Cookie": cookie})
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy

@@ -4,12 +4,10 @@ import { h } from "./dom.js";
 
 const MOST = 60_000; // characters; longer text stays plain
 
-/** Spans of `text` in `language` ("python", "c", "cpp", or null for plain text). */
-export function highlight(text, language) {
-  return highlightFrom(text, language, 0)[1];
-}
+/** Spans of `text` in a language, or as plain text. */
+export const highlight = (text, language) => highlightFrom(text, language, 0)[1];
 
-/** Two fragments: before and after the character `at`; what spans it is split, so that its colour goes on. */
+/** `text` in `language` ("python", "c", "cpp", or null for plain text) as two fragments: before and after the character `at`; what spans it is split, so that its colour goes on. */
 export function highlightFrom(text, language, at) {
   const parts = [document.createDocumentFragment(), document.createDocumentFragment()];
   let position = 0;

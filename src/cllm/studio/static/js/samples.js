@@ -1,14 +1,15 @@
 // What the model writes for one fixed prompt at each validation.
 
+import { guess, highlightFrom } from "./highlight.js";
 import { h, setAttr, setHidden, setText } from "./dom.js";
 import { count, number } from "./format.js";
 import { epoch } from "./words.js";
 
 /** The panel; a slider goes through the run, and stays at its newest while nobody moves it back. */
 export function samplesPanel() {
-  const range = h("input", { type: "range", id: "sample-at", min: "0", value: "0", on: { input: () => draw() } });
+  const range = h("input", { type: "range", id: "sample-at", class: "sample-at", min: "0", value: "0", on: { input: () => draw() } });
   const where = h("output", { class: "muted number", for: "sample-at" });
-  const prompt = h("span", { class: "sample-prompt" });
+  const prompt = h("span", { class: "given" });
   const text = h("span", {});
   const node = h(
     "section",
@@ -17,7 +18,7 @@ export function samplesPanel() {
       "div",
       { class: "panel-head" },
       h("h2", {}, h("label", { for: "sample-at" }, "Samples")),
-      h("span", { class: "muted small" }, "what the model writes after a fixed prompt, at each validation"),
+      h("span", { class: "muted small" }, "written after a fixed prompt, at each validation"),
       h("span", { class: "spacer" }),
       where,
       range,
@@ -38,8 +39,10 @@ export function samplesPanel() {
     const held = Number.isFinite(bits) ? ` · ${number(bits, 3)} bits/byte` : "";
     setText(where, `${at + 1} of ${many} · step ${count(one.step)}, epoch ${epoch(one.epoch)}${held}`);
     setAttr(range, "aria-valuetext", `step ${one.step}`);
-    setText(prompt, one.prompt);
-    setText(text, one.text);
+    const whole = one.prompt + one.text;
+    const [before, after] = highlightFrom(whole, guess(whole), one.prompt.length);
+    prompt.replaceChildren(before);
+    text.replaceChildren(after);
   }
   return {
     node,

@@ -46,7 +46,7 @@ export function curvePanel(runId, { height } = {}) {
       h("h2", { id: "curves-head" }, "Curves"),
       what.node,
       h("span", { class: "spacer" }),
-      h("button", { class: "button small", type: "button", on: { click: () => chart.reset() } }, "Whole run"),
+      h("button", { class: "button small", type: "button", on: { click: () => chart.reset() } }, "Reset zoom"),
       csv,
       h("button", { class: "button small", type: "button", on: { click: savePicture } }, "PNG"),
     ),

@@ -7,6 +7,8 @@ import { token } from "../theme.js";
 
 const HEIGHT = 340;
 const font = "12px system-ui, sans-serif";
+const ZOOM = 1.5; // of one key press
+const PAN = 0.2; // of what is seen
 
 /**
  * A chart in `element`. `show({series, xLabel, yLabel, xText, logY})` with series
@@ -14,7 +16,19 @@ const font = "12px system-ui, sans-serif";
  * draws; the legend under it names the values at the pointer. `destroy()` takes it away.
  */
 export function plot(element, { height = HEIGHT, label }) {
-  const place = h("div", { class: "plot", role: "img", "aria-label": label });
+  const place = h("div", {
+    class: "plot",
+    role: "img",
+    tabindex: "0",
+    "aria-label": `${label}. Plus and minus zoom, the arrow keys move, 0 shows all`,
+    title: "Drag to zoom; double-click shows all",
+    on: {
+      keydown: (event) => {
+        const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+        if (chart && plain && keyed(event.key)) event.preventDefault();
+      },
+    },
+  });
   const legend = h("ul", { class: "plot-legend" });
   element.append(place, legend);
   let chart = null;
@@ -105,6 +119,20 @@ export function plot(element, { height = HEIGHT, label }) {
   function zoomed() {
     const x = chart.data[0];
     return chart.scales.x.min > x[0] || chart.scales.x.max < x.at(-1);
+  }
+
+  /** Zoom or move by a key; false for other keys. */
+  function keyed(key) {
+    const { min, max } = chart.scales.x;
+    const [first, last] = [chart.data[0][0], chart.data[0].at(-1)];
+    const half = (max - min) / 2;
+    const widths = { "+": 1 / ZOOM, "=": 1 / ZOOM, "-": ZOOM, ArrowLeft: 1, ArrowRight: 1, 0: Infinity };
+    if (!(key in widths)) return false;
+    const wanted = Math.min(half * widths[key], (last - first) / 2);
+    const by = key === "ArrowLeft" ? -PAN : key === "ArrowRight" ? PAN : 0;
+    const middle = Math.min(last - wanted, Math.max(first + wanted, min + half + by * 2 * half));
+    if (wanted > 0) chart.setScale("x", { min: middle - wanted, max: middle + wanted });
+    return true;
   }
 
   function legendEntry(one) {

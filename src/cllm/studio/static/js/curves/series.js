@@ -72,14 +72,22 @@ function known(x, y) {
   return found;
 }
 
-/** Exponential mean, without the bias of its beginning (as in Adam). */
+/** The mean with exponential weights to both sides, so that the curve neither lags nor leads. */
 export function smoothed(values) {
-  const keep = 1 - 1 / Math.max(1, Math.min(100, values.length / 50));
-  let [sum, weight] = [0, 0];
-  return values.map((value) => {
-    if (!Number.isFinite(value)) return NaN;
-    sum = keep * sum + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return sum / weight;
-  });
+  const keep = 1 - 1 / Math.max(1, Math.min(50, values.length / 100));
+  const sums = new Float64Array(values.length);
+  const weights = new Float64Array(values.length);
+  const pass = (from, to, by, own) => {
+    let [sum, weight] = [0, 0];
+    for (let i = from; i !== to; i += by) {
+      const isKnown = Number.isFinite(values[i]);
+      sums[i] += keep * sum + (own && isKnown ? values[i] : 0);
+      weights[i] += keep * weight + (own && isKnown ? 1 : 0);
+      sum = keep * sum + (isKnown ? values[i] : 0);
+      weight = keep * weight + (isKnown ? 1 : 0);
+    }
+  };
+  pass(0, values.length, 1, true);
+  pass(values.length - 1, -1, -1, false);
+  return values.map((value, i) => (Number.isFinite(value) ? sums[i] / weights[i] : NaN));
 }

@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { bytes, count, duration, number, short, when } from "../format.js";
+import { highlight } from "../highlight.js";
 import { colourOf, levelOf } from "../palette.js";
 import { epoch, shown, words } from "../words.js";
 import { score, verdictMark, verdictTable } from "./verdicts.js";
@@ -204,8 +205,8 @@ function tests({ completions, language, model, state }) {
       h(
         "pre",
         { class: "code test-code" },
-        h("span", { class: "sample-prompt" }, coloured(one.prompt, language)),
-        coloured(one.text, language),
+        h("span", { class: "given" }, highlight(one.prompt, language)),
+        highlight(one.text, language),
       ),
       h(
         "dl",
@@ -236,14 +237,6 @@ function tests({ completions, language, model, state }) {
 
 const good = (name) => ({ Syntax: "correct", Repetition: "low", Style: "consistent" })[name] ?? "yes";
 const poor = (name) => ({ Syntax: "errors", Repetition: "high", Style: "inconsistent" })[name] ?? "no";
-
-/** Code, which gets its colours as soon as they are loaded: only this page needs them. */
-function coloured(text, language) {
-  const node = h("span", {}, text);
-  const colour = ({ highlight }) => node.replaceChildren(highlight(text, language ?? ""));
-  import("../highlight.js").then(colour).catch(() => {}); // without colours it can be read as well
-  return node;
-}
 
 function timeline({ epochs, losses }) {
   if (!epochs.length) return null;
