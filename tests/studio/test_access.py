@@ -108,7 +108,8 @@ def test_too_long_a_body_is_refused(studio) -> None:
 @pytest.mark.parametrize(
     ("origin", "cookie", "path"),
     [
-        ("http://evil.example", True, "/api/live"), (None, True, "/api/live"), ("http://127.0.0.1:3000", True, "/api/live"),
+        ("http://evil.example", True, "/api/live"), (None, True, "/api/live"),
+        ("http://127.0.0.1:3000", True, "/api/live"),
         ("{own}", False, "/api/live"), ("{own}", False, "/api/live?token={token}"),
     ],
 )  # fmt: skip

@@ -54,6 +54,6 @@ def test_the_command_repeats_the_shape_of_the_run() -> None:
     line = training_command(Path("/data/repo_code.txt"), {"context": 128, "seed": 7, "size": "auto"}, {"size": "mini"})(
         1
     )
-    assert line[1:5] == ["-m", "cllm", "train", "/data/repo_code.txt"]
+    assert line[1:6] == ["-P", "-m", "cllm", "train", "/data/repo_code.txt"]
     assert {"--threads=1", "--context=128", "--seed=7", "--size=mini", "--json"} <= set(line)
     assert "--size=auto" not in line
