@@ -5,17 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
-from tests.conftest import command_line, environment
+from tests.conftest import REPOSITORY, command_line, environment
 
 
 @dataclass
@@ -87,7 +89,7 @@ class RunningStudio:
     def kill(self) -> None:
         """As a crash would."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
 
 @pytest.fixture
@@ -111,10 +113,83 @@ def start_studio(workspace: Path) -> Iterator[Callable[..., RunningStudio]]:
     for process in started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.communicate()
 
 
 @pytest.fixture
 def studio(start_studio: Callable[..., RunningStudio]) -> RunningStudio:
     """One in an empty workspace."""
     return start_studio()
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM_ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+PICTURES = REPOSITORY / "artefacts" / "studio"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A real browser, one for all tests. Playwright's own download is not used."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: .ci/run installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class OpenPage(Protocol):
+    """`open_page(studio, "/runs", width=900)`: a page of a browser of its own (no cookie, no storage)."""
+
+    def __call__(
+        self, studio: RunningStudio, path: str = "/", *, width: int = 1440, height: int = 900,
+        scheme: Literal["light", "dark"] = "light", quiet: bool = True, context: BrowserContext | None = None,
+    ) -> Page: ...  # fmt: skip
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[OpenPage]:
+    """Opens pages, and fails the test if one logs anything (a violation of the policy is logged too), throws, or asks
+    another host for something. `quiet=False` allows what the loss of the server makes the browser log."""
+    faults: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def open_(
+        studio: RunningStudio, path: str = "/", *, width: int = 1440, height: int = 900,
+        scheme: Literal["light", "dark"] = "light", quiet: bool = True, context: BrowserContext | None = None,
+    ) -> Page:  # fmt: skip
+        if context is None:
+            size = ViewportSize(width=width, height=height)
+            context = chromium.new_context(viewport=size, color_scheme=scheme, accept_downloads=True)
+            context.set_default_timeout(30_000)
+            contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"{path}: {error}"))
+        page.on("console", lambda m: faults.append(f"{path}: {m.type}: {m.text}") if quiet else None)
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((studio.origin, "blob:", "data:")) else faults.append(f"asks {r.url}"),
+        )
+        page.goto(studio.url)
+        if path != "/":
+            page.goto(studio.origin + path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def picture() -> Callable[[Page, str], None]:
+    """`picture(page, name)`: a screenshot of the whole page among the artefacts, for people to look at."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+
+    def take(page: Page, name: str) -> None:
+        page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+    return take

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/runs/{run_id}")
 
 @router.get("/report")
 def report(run_id: str, studio: TheStudio) -> dict[str, Any]:
-    """The figures, as they were when the report was made; `stale` says that the run has gone on since."""
+    """The figures, as they were when the report was made; None before that. `stale`: the run has gone on since."""
     return _read(studio.run(run_id))
 
 
@@ -56,7 +56,7 @@ def _read(run: RunDirectory) -> dict[str, Any]:
         figures = json.loads(path.read_text())
         made = path.stat().st_mtime
     except (OSError, ValueError):
-        raise HTTPException(404, "there is no report of this run yet: make one") from None
+        return {"report": None, "made": None, "stale": False}
     changed = max((p.stat().st_mtime for p in (run.exit, run.process) if p.exists()), default=0.0)
     return {"report": figures, "made": made, "stale": state_of(run) == "running" or changed > made}
 

@@ -18,7 +18,7 @@ export function samplesPanel() {
       "div",
       { class: "panel-head" },
       h("h2", {}, h("label", { for: "sample-at" }, "Samples")),
-      h("span", { class: "muted small" }, "written after a fixed prompt, at each validation"),
+      h("span", { class: "muted small" }, "after a fixed prompt, at each validation"),
       h("span", { class: "spacer" }),
       where,
       range,

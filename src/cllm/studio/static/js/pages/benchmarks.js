@@ -40,7 +40,7 @@ export default {
     const exports = h(
       "div",
       { class: "row", role: "group", "aria-label": "Export the report" },
-      h("span", { class: "muted" }, "Export"),
+      h("span", { class: "muted" }, "Export report"),
       downloads.map(([, link]) => link),
     );
     const note = h("span", { class: "muted small" });
@@ -153,7 +153,7 @@ export default {
         else none(id);
       } catch (error) {
         if (error.name === "AbortError") return;
-        none(id, error.status === 404 ? null : error);
+        none(id, error);
       }
     }
 

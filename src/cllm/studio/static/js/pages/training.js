@@ -32,7 +32,7 @@ export default {
 
     const parts = [
       [status, ["run", "stage", "plan", "corpus"]],
-      [progress, ["run", "stage", "step", "plan", "usage", "validation", "best", "checkpoint"]],
+      [progress, ["run", "stage", "step", "plan", "usage", "validation", "best", "checkpoint", "result"]],
       [spheres, ["run", "spheres", "step"]],
       [statistics, ["run", "spheres", "totals", "step"]],
     ];

@@ -163,8 +163,9 @@ export function dataPanel(context, kept, changed) {
       if (!paths.length) return;
       kept.directory = directory.value = paths.at(-1);
       await scan();
-      if (only && kept.tree) {
-        kept.tree.choose(only);
+      if (kept.tree) {
+        if (only) kept.tree.choose(only);
+        else kept.tree.all(true);
         tree.refresh();
         summarise();
       }

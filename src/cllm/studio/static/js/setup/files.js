@@ -5,7 +5,7 @@ export class FileTree {
   constructor({ root, files }) {
     this.root = root;
     this.files = files;
-    this.ticked = Uint8Array.from(files, (file) => (file[3] === null ? 1 : 0));
+    this.ticked = new Uint8Array(files.length); // nothing, until a person chooses
     this._matches = new Uint8Array(files.length).fill(1);
     this._filtered = false;
     this._layOut();

@@ -90,24 +90,33 @@ function showBars(whole, part, { run, step, plan }) {
     part.show(0, "");
     return;
   }
-  whole.show(run?.state === "done" ? 1 : step.progress, percent(run?.state === "done" ? 1 : step.progress));
-  const now = Math.max(1, Math.ceil(step.epoch)); // 2.0 is the end of the second epoch
-  const share = step.epoch - (now - 1);
-  const batches = plan?.steps_per_epoch ? Math.max(1, Math.round(plan.steps_per_epoch)) : null;
-  const batch = batches && `, batch ${count(Math.min(batches, Math.round(share * plan.steps_per_epoch)))} of ${count(batches)}`;
-  part.show(share, `${now}${plan?.epochs ? ` of ${epoch(plan.epochs)}` : ""}${batch ?? ""}`);
+  const done = progressOf({ run, step });
+  whole.show(done, run?.state === "done" && done < 1 ? `ended early, at ${percent(done)}` : percent(done));
+  const batches = plan?.steps_per_epoch;
+  // 2.0 is the end of the second epoch; a step that goes on into the next one still belongs to it.
+  const now = Math.max(1, Math.ceil(step.epoch - (batches ? 0.5 / batches : 0)));
+  const share = Math.min(1, step.epoch - (now - 1));
+  const batch = batches ? `, batch ${count(Math.round(share * batches))} of ${count(Math.round(batches))}` : "";
+  part.show(share, `${now}${plan?.epochs ? ` of ${epoch(plan.epochs)}` : ""}${batch}`);
 }
 
-function showFigures(say, { run, step, usage, validation, best, checkpoint }, cores) {
+/** How much of the run is done, 0..1. A timed run ends a little before its time. */
+export function progressOf({ run, step }) {
+  const done = step?.progress ?? 0;
+  return run?.state === "done" && done > 0.99 ? 1 : done;
+}
+
+function showFigures(say, { run, step, usage, validation, best, checkpoint, result }, cores) {
   const running = Boolean(run?.running);
   if (step) {
     const planned = step.steps ?? (running && step.progress > 0 ? step.step / step.progress : null);
     const total = step.steps ? count(planned) : planned ? `about ${count(Number(planned.toPrecision(2)))}` : "";
     say("batch", count(step.step), total && `of ${total}`);
     say("loss", number(step.loss, 3), `best ${number(step.best_loss, 3)}`);
-    say("rate", running ? count(step.tokens_per_s) : "–", running ? "" : `last ${count(step.tokens_per_s)}`);
+    if (running || !result?.tokens_per_s) say("rate", running ? count(step.tokens_per_s) : "–");
+    else say("rate", count(result.tokens_per_s), "mean");
   } else for (const key of ["batch", "loss", "rate"]) say(key, "–");
-  say("held", number(validation?.bits_per_byte, 3), best ? `best ${number(best.bits_per_byte, 3)}` : "");
+  say("held", number(validation?.bits_per_byte, 3), Number.isFinite(best?.bits_per_byte) ? `best ${number(best.bits_per_byte, 3)}` : "");
   say("elapsed", clock(step?.elapsed_s));
   say("left", running ? clock(step?.eta_s ?? NaN) : "–");
   say("cpu", running ? percent((usage?.cpu_percent ?? NaN) / 100) : "–", running && usage ? `of ${percent(cores)}` : "");

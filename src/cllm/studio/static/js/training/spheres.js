@@ -3,9 +3,13 @@
 import { h, setAttr, setHidden, setText, svg } from "../dom.js";
 import { count } from "../format.js";
 import { colourOf, levelOf, levels } from "../palette.js";
+import { progressOf } from "./progress.js";
 import { epoch } from "../words.js";
 
 const CONTROL_RADIUS = 0.44; // the ring has radius 1, as in cllm.report.palette
+const DIAL_RADIUS = 0.475; // of the progress round the control sphere
+const FINE = 100; // browsers measure dashes too coarsely for circles of less than a unit
+const CALM_MS = 1000; // between changes, where the system asks for reduced motion
 const LARGEST_RADIUS = 0.213;
 const EDGE = 1.265;
 
@@ -26,12 +30,14 @@ export function spheresPanel() {
     h("div", { class: "panel-head" }, h("h2", { id: "spheres-head" }, "Spheres"), active,
       h("span", { class: "spacer" }), computing),
     picture, legend());
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  let drawnAt = -Infinity;
   let parts = [];
   let control = null;
 
   function build(number) {
     const circles = ring(number);
-    const lines = circles.map(({ x, y }) => svg("line", { class: "spoke", x1: 0, y1: 0, x2: x, y2: y }));
+    const lines = circles.map(({ x, y }) => svg("line", { class: "spoke", x1: x / 2, y1: y / 2, x2: x, y2: y }));
     control = {
       first: svg("text", { class: "control-word", y: -0.13 }),
       main: svg("text", { class: "control-main", y: 0.045 }),
@@ -47,9 +53,9 @@ export function spheresPanel() {
         svg("circle", { r: radius, fill: "url(#shine)" }), name, batches, level);
       return { group, body, texts: [name, batches, level], batches, level, line: lines[i] };
     });
-    control.done = svg("circle", { class: "control-done", r: CONTROL_RADIUS + 0.035, pathLength: 1, transform: "rotate(-90)" });
+    control.done = svg("circle", { class: "control-done", r: DIAL_RADIUS * FINE, transform: `rotate(-90) scale(${1 / FINE})` });
     picture.replaceChildren(svg("defs", {}, shine), ...lines,
-      svg("circle", { class: "control-track", r: CONTROL_RADIUS + 0.035 }), control.done,
+      svg("circle", { class: "control-track", r: DIAL_RADIUS }), control.done,
       svg("circle", { class: "control", r: CONTROL_RADIUS }), svg("circle", { r: CONTROL_RADIUS, fill: "url(#shine)" }),
       control.first, control.main, control.last, ...parts.map((part) => part.group));
   }
@@ -58,33 +64,44 @@ export function spheresPanel() {
   return {
     node,
     update(view, spheresWanted = 12) {
+      const now = performance.now();
+      if (calm.matches && view?.run?.running && now - drawnAt < CALM_MS) return;
+      drawnAt = now;
       const spheres = view?.spheres ?? [];
       const number = spheres.length || spheresWanted;
       if (number !== parts.length) build(number);
       parts.forEach((part, i) => {
         const one = spheres[i] ?? { microbatches: 0, activity: 0, state: "idle" };
         const level = levelOf(one.activity);
-        const now = one.state === "computing";
+        const isComputing = one.state === "computing";
         setAttr(part.body, "fill", colourOf(one.activity));
         for (const text of part.texts) setAttr(text, "fill", level.ink);
-        setText(part.batches, count(one.microbatches));
+        setText(part.batches, brief(one.microbatches));
         setText(part.level, level.name);
-        setAttr(part.group, "class", now ? "sphere computing" : "sphere");
-        setAttr(part.line, "class", now ? "spoke computing" : "spoke");
+        setAttr(part.group, "class", isComputing ? "sphere computing" : "sphere");
+        setAttr(part.line, "class", isComputing ? "spoke computing" : "spoke");
       });
-      const running = view?.run?.running;
-      const now = spheres.filter((one) => one.state === "computing").length;
+      const run = view?.run;
+      setAttr(node, "class", `panel spheres-panel ${run?.running ? "" : (run?.state ?? "")}`);
+      const atWork = spheres.filter((one) => one.state === "computing").length;
       setText(active, `${view?.totals?.active ?? 0}/${number} active`);
       setAttr(active, "class", view?.totals?.active ? "chip number good" : "chip number");
-      setText(many, `${now} computing now`);
-      setHidden(computing, !running);
+      setText(many, `${atWork} computing now`);
+      setHidden(computing, run?.state !== "training");
       const step = view?.step;
-      setAttr(control.done, "stroke-dasharray", `${Math.round((step?.progress ?? 0) * 1000) / 1000} 1`);
+      const round = 2 * Math.PI * DIAL_RADIUS * FINE;
+      setAttr(control.done, "stroke-dasharray", `${(progressOf(view ?? {}) * round).toFixed(1)} ${round.toFixed(1)}`);
       setText(control.first, step ? "step" : "control");
       setText(control.main, step ? count(step.step) : "–");
       setText(control.last, step ? `epoch ${epoch(step.epoch)}` : "no step yet");
     },
   };
+}
+
+/** A count that fits into a sphere; the table has it in full. */
+function brief(value) {
+  if (value < 1e4) return count(value);
+  return value < 1e6 ? `${Number((value / 1e3).toPrecision(3))} k` : `${Number((value / 1e6).toPrecision(3))} M`;
 }
 
 function ring(number) {

@@ -29,8 +29,7 @@ export function statusLine() {
       chip.update(state);
       setText(text, said(view, state));
       setAttr(text, "class", state === "failed" ? "status-text bad" : "status-text");
-      const facts = run ? aboutRun(view) : "";
-      setText(about, facts);
+      setText(about, run ? aboutRun(view) : "");
       setHidden(links.model, state !== "done");
       setHidden(links.benchmarks, !run || run.running || !view.step);
       setHidden(links.run, !run);
@@ -42,7 +41,7 @@ export function statusLine() {
 
 function said(view, state) {
   const { run, stage } = view ?? {};
-  const last = run ? `The last training, started ${when(run.started)},` : "";
+  const last = run ? `Last training, ${when(run.started)}:` : "";
   const why = run?.reason ? `: ${run.reason}` : "";
   switch (state) {
     case "ready":
@@ -54,13 +53,13 @@ function said(view, state) {
     case "stopping":
       return "Stopping after this step.";
     case "done":
-      return `${last} is complete; its model is saved.`;
+      return `${last} complete, its model is saved.`;
     case "interrupted":
-      return `${last} was interrupted${why}. It can be resumed.`;
+      return `${last} interrupted${why}. It can be resumed.`;
     case "failed":
-      return `${last} failed${why}.`;
+      return `${last} failed${why}`;
     default:
-      return `${last} was stopped${why}.`;
+      return `${last} stopped${why}`;
   }
 }
 
