@@ -7,7 +7,14 @@ import { epoch } from "./words.js";
 
 /** The panel; a slider goes through the run, and stays at its newest while nobody moves it back. */
 export function samplesPanel() {
-  const range = h("input", { type: "range", id: "sample-at", class: "sample-at", min: "0", value: "0", on: { input: () => draw() } });
+  const range = h("input", {
+    type: "range",
+    id: "sample-at",
+    class: "sample-at",
+    min: "0",
+    value: "0",
+    on: { input: () => draw() },
+  });
   const where = h("output", { class: "muted number", for: "sample-at" });
   const prompt = h("span", { class: "given" });
   const text = h("span", {});
@@ -23,7 +30,12 @@ export function samplesPanel() {
       where,
       range,
     ),
-    h("pre", { class: "code sample", tabindex: "0", "aria-label": "Sample: the prompt, and what follows" }, prompt, text),
+    h(
+      "pre",
+      { class: "code sample", tabindex: "0", role: "region", "aria-label": "Sample: the prompt, and what follows" },
+      prompt,
+      text,
+    ),
   );
   let samples = [];
   let validations = [];

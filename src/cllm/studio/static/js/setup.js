@@ -19,13 +19,14 @@ export function mountSetup(element, context) {
   let shown = null; // id of the running training whose settings are shown
 
   async function start() {
+    await parameters.settle();
     if (Object.keys(parameters.problems()).length) {
       parameters.focusProblem();
       throw new Error("A parameter is not valid: see the marked field.");
     }
     const request = data.request();
     if (!request) {
-      data.refuse(kept.tree ? "Tick at least one file." : "Scan a directory and tick files first.");
+      data.refuse();
       throw new Error("");
     }
     return (await post("/api/train", { ...request, settings: parameters.values() })).run;
@@ -44,8 +45,8 @@ export function mountSetup(element, context) {
     try {
       const details = await get(`/api/runs/${id}`);
       if (shown !== id) return;
-      const names = [...details.paths.map((path) => path.split("/").at(-1)), ...(details.stdlib ? ["standard library"] : [])].join(", ");
-      data.lock(`in use: ${names}${details.only ? `, ${count(details.only.length)} files` : ""}`);
+      const names = [...details.paths.map((path) => path.split("/").at(-1)), ...(details.stdlib ? ["Python's standard library"] : [])].join(", ");
+      data.lock(`${names}${details.only ? `, ${count(details.only.length)} chosen file${details.only.length === 1 ? "" : "s"}` : ""}`);
       parameters.show(details);
     } catch {
       shown = null;
@@ -58,8 +59,9 @@ export function mountSetup(element, context) {
     sessionStorage.removeItem("cllm-clone");
     const { settings, ...from } = JSON.parse(text);
     parameters.clone(settings);
-    await data.clone(from);
-    toast("Settings and data were taken over");
+    const missing = await data.clone(from);
+    if (missing) toast(`Settings were taken over; ${missing}`, { kind: "bad" });
+    else toast("Settings and data were taken over");
   }
 
   const onView = (event) => {

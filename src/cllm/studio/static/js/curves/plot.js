@@ -89,8 +89,7 @@ export function plot(element, { height = HEIGHT, label }) {
             ...axis,
             label: yLabel,
             size: 56,
-            values: (_, ticks) =>
-              ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(6))))),
+            values: (_, ticks) => ticks.map(tickText),
           },
         ],
         series: [
@@ -222,6 +221,13 @@ function picture(source, title, curves) {
     x += 44 * scale + pen.measureText(label).width;
   }
   return canvas;
+}
+
+/** What stands at the vertical axis; null where a logarithmic one has no room for a text. */
+function tickText(tick) {
+  if (tick === null) return "";
+  const value = Number(tick.toPrecision(6));
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential() : String(value);
 }
 
 /** The index of the value of the ascending `xs` nearest to `x`. */

@@ -38,7 +38,9 @@ export default {
     ];
     const draw = (changed) => {
       if (document.hidden) return; // all of it, when it is looked at again
-      for (const [part, keys] of parts) if (!changed || keys.some((key) => changed.has(key))) part.update(live.view);
+      for (const [part, keys] of parts) {
+        if (!changed || keys.some((key) => changed.has(key))) part.update(live.view);
+      }
       if (!changed || changed.has("messages")) warnings.show(live.view?.messages ?? []);
     };
     const drawCurve = () => {

@@ -5,12 +5,28 @@ import { confirmDialog, h, setAttr, setHidden, setText, toast } from "../dom.js"
 import { resume } from "../runs/actions.js";
 
 const RESUMABLE = ["stopped", "interrupted", "failed"];
+const AWAIT_MS = 10_000; // a started run is in view long before
+const SAVING_MS = 60_000; // then another save may be asked for, even if the first was never told
+
+const STOP_TRAINING = {
+  title: "Stop the training?",
+  text: "Stop and save keeps a checkpoint of this very step, from which Resume goes on. Without saving, what was learnt "
+    + "since the last checkpoint is lost.",
+  cancel: "Go on training",
+  actions: [{ label: "Stop without saving", value: "discard", kind: "danger" }, { label: "Stop and save", value: "save", kind: "primary" }],
+};
+const STOP_PREPARATION = {
+  title: "Stop the preparation?",
+  text: "No step is trained yet, so there is nothing to save.",
+  cancel: "Go on",
+  actions: [{ label: "Stop", value: "save", kind: "danger" }],
+};
 
 /** The panel; `update(view)` after each change; `start()` resolves to the id of the new run, or rejects. */
 export function actionsPanel(context, start) {
   const main = h("button", { id: "start", class: "button primary start", type: "button", on: { click: press } }, "START TRAINING");
   const save = h("button", { class: "button", type: "button", on: { click: saveNow } }, "Save");
-  const again = h("button", { class: "button", type: "button", on: { click: () => during(() => resume(context.live.view.run, context)) } }, "Resume");
+  const again = h("button", { class: "button", type: "button", on: { click: resumeIt } }, "Resume");
   const problem = h("p", { class: "bad start-problem", role: "alert", hidden: true });
   const node = h("section", { class: "panel actions", "aria-label": "Start, stop, save" }, h("div", { class: "action-row" }, main, save, again), problem);
   let busy = false;
@@ -37,30 +53,36 @@ export function actionsPanel(context, start) {
     }
   }
 
+  /** Whether a button acts at present. It keeps the focus where it does not, unlike a disabled one. */
+  const enable = (button, can) => setAttr(button, "aria-disabled", can ? null : "true");
+  const can = (button) => !button.hasAttribute("aria-disabled");
+
   function press() {
+    if (!can(main)) return;
     if (running()) stop();
     else during(async () => {
       awaited = await start();
-      setTimeout(() => { awaited = null; update(); }, 10_000);
+      setTimeout(() => { awaited = null; update(); }, AWAIT_MS);
     });
   }
 
   async function stop() {
     const { id, state } = context.live.view.run;
-    const training = state === "training";
-    const answer = await confirmDialog(training
-      ? { title: "Stop the training?", text: "Stop and save keeps a checkpoint of this very step, from which Resume goes on.", cancel: "Go on training",
-        actions: [{ label: "Stop without saving", value: "discard", kind: "danger" }, { label: "Stop and save", value: "save", kind: "primary" }] }
-      : { title: "Stop the preparation?", text: "No step is trained yet, so there is nothing to save.", cancel: "Go on",
-        actions: [{ label: "Stop", value: "save", kind: "danger" }] });
+    const answer = await confirmDialog(state === "training" ? STOP_TRAINING : STOP_PREPARATION);
     if (answer) during(() => post(`/api/runs/${id}/stop`, { save: answer === "save" }));
   }
 
+  function resumeIt() {
+    if (can(again)) during(() => resume(context.live.view.run, context));
+  }
+
   function saveNow() {
+    if (!can(save)) return;
     const { run, checkpoint } = context.live.view;
     during(async () => {
-      saving = { run: run.id, since: checkpoint?.time ?? 0 };
       await post(`/api/runs/${run.id}/save`, {});
+      const mine = (saving = { run: run.id, since: checkpoint?.time ?? 0 });
+      setTimeout(() => { if (saving === mine) { saving = null; update(); } }, SAVING_MS);
     });
   }
 
@@ -78,11 +100,11 @@ export function actionsPanel(context, start) {
     const on = running();
     setText(main, on ? "STOP TRAINING" : awaited ? "STARTING…" : "START TRAINING");
     setAttr(main, "class", on ? "button danger start" : "button primary start");
-    main.disabled = busy || Boolean(awaited) || run?.state === "stopping" || !view;
-    save.disabled = busy || Boolean(saving) || run?.state !== "training";
+    enable(main, view && !busy && !awaited && run?.state !== "stopping");
+    enable(save, !busy && !saving && run?.state === "training");
     setText(save, saving ? "Saving…" : "Save");
     setHidden(again, on || !RESUMABLE.includes(run?.state) || !view.step);
-    again.disabled = busy || Boolean(awaited);
+    enable(again, !busy && !awaited);
   }
 
   return { node, update, say };

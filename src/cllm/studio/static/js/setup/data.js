@@ -3,20 +3,21 @@
 import { get, post } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
 import { bytes, count } from "../format.js";
-import { FileTree } from "./files.js";
+import { chooseAsRun, FileTree } from "./files.js";
 import { treeView } from "./tree.js";
 
 const MOST_EXTENSIONS = 8;
 const OWN = new Set(["runs", "models", "checkpoints"]);
 const KEY = "cllm-directory";
+const CANCEL_AFTER_S = 2; // a second press on Scan Dir must not end the scan that the first one began
 
 /** The panel. `request()` is the data part of a training request, or null with nothing chosen; `clone(run)` takes a
  * run's data over; `lock(text | null)` shows what a running training uses instead. `kept` outlives the page. */
 export function dataPanel(context, kept, changed) {
   const directory = h("input", { id: "directory", list: "directories", class: "input mono", autocomplete: "off", spellcheck: "false",
-    placeholder: "training_data/", on: { keydown: (event) => { if (event.key === "Enter") scan(); }, input: () => suggest() } });
+    placeholder: "training_data/", on: { keydown: (event) => { if (event.key === "Enter") scan(); }, input: () => { suggest(); refresh(); } } });
   const suggestions = h("datalist", { id: "directories" });
-  const scanButton = h("button", { class: "button", type: "button", on: { click: () => scan() } }, "Scan Dir");
+  const scanButton = h("button", { class: "button scan", type: "button", on: { click: pressScan } }, "Scan Dir");
   const problem = h("p", { class: "problem", role: "alert", id: "directory-problem", hidden: true });
   const all = h("button", { class: "button small", type: "button", on: { click: () => tickAll(true) } }, "Select All");
   const none = h("button", { class: "button small", type: "button", on: { click: () => tickAll(false) } }, "None");
@@ -25,35 +26,37 @@ export function dataPanel(context, kept, changed) {
   const extensions = h("div", { class: "extensions", role: "group", "aria-label": "Filter by extension" });
   const summary = h("p", { class: "selection number", role: "status" });
   const empty = h("p", { class: "tree-empty muted" }, "Scan a directory to see its files.");
-  const stdlib = h("input", { type: "checkbox", on: { change: () => { kept.stdlib = stdlib.checked; changed(); } } });
-  const tree = treeView(() => summarise());
+  const stdlib = h("input", { type: "checkbox", on: { change: () => { kept.stdlib = stdlib.checked; say(""); changed(); } } });
+  const tree = treeView(() => { say(""); summarise(); });
   const tools = h("div", { class: "row data-tools" }, all, none, name);
-  const form = h("div", { class: "stack data-form" },
+  const form = h("fieldset", { class: "stack data-form", "aria-labelledby": "data-head" },
     h("div", { class: "field" },
       h("label", { for: "directory" }, "Directory"),
       h("div", { class: "box" }, directory, scanButton), suggestions, problem),
     tools, extensions, h("div", { class: "tree-frame" }, tree.node, empty), summary,
     h("label", { class: "check small" }, stdlib, "Python's standard library as well"));
-  const locked = h("p", { class: "muted small", hidden: true });
+  const locked = h("p", { class: "small data-locked", hidden: true });
   const node = h("section", { class: "panel setup-data", "aria-labelledby": "data-head" },
-    h("div", { class: "panel-head" }, h("h2", { id: "data-head" }, "Data"), h("span", { class: "spacer" }), locked), form);
+    h("div", { class: "panel-head" }, h("h2", { id: "data-head" }, "Data")), locked, form);
   const chosen = new Set();
   let scanning = null;
 
   async function begin() {
-    directory.value = kept.directory ?? remembered() ?? (await usual());
     stdlib.checked = Boolean(kept.stdlib);
     if (kept.tree) take(kept.tree);
     else refresh();
+    const usually = kept.directory ?? remembered() ?? (await usual());
+    directory.value = kept.directory ?? usually; // a clone may have come meanwhile
     suggest();
   }
 
-  /** training_data, or the only sensible directory beside it. */
+  /** training_data; or the only sensible directory where it would be; or the first root. */
   async function usual() {
     try {
       const names = (await get(`/api/directories?under=${encodeURIComponent(context.meta.workspace)}`)).directories
         .map((path) => path.split("/").at(-1)).filter((one) => !OWN.has(one));
-      return names.includes("training_data") || names.length !== 1 ? "training_data/" : `${names[0]}/`;
+      if (names.includes("training_data") || !names.length) return "training_data/";
+      return names.length === 1 ? `${names[0]}/` : `${context.meta.roots[0]}/`;
     } catch {
       return "training_data/";
     }
@@ -72,25 +75,49 @@ export function dataPanel(context, kept, changed) {
     }, 200);
   }
 
+  function pressScan() {
+    if (!scanning) scan();
+    else if (scanning.seconds >= CANCEL_AFTER_S) scanning.abort();
+  }
+
+  /** Scan what the field names; true if it was scanned, false if that was refused, null if it was given up. */
   async function scan() {
     scanning?.abort();
     const mine = (scanning = new AbortController());
+    const asked = directory.value.trim() || "training_data/";
     say("");
-    scanButton.disabled = true;
-    setText(empty, "Scanning…");
-    setHidden(empty, false);
+    mine.seconds = 0;
+    const ticking = setInterval(() => { mine.seconds += 1; if (mine === scanning) showScan(asked, mine.seconds); }, 1000);
+    setText(summary, "Scanning…");
+    showScan(asked, 0);
     try {
-      const found = await post("/api/scan", { directory: directory.value || "training_data/" }, mine.signal);
-      kept.directory = directory.value || "training_data/";
+      const found = await post("/api/scan", { directory: asked }, mine.signal);
+      if (mine !== scanning) return null;
+      kept.directory = asked;
       remember(kept.directory);
       chosen.clear();
       name.value = "";
       take(new FileTree(found));
+      return true;
     } catch (error) {
-      if (error.name !== "AbortError") { say(error.message); refresh(); }
+      if (error.name === "AbortError" || mine !== scanning) return null;
+      say(error.message, directory);
+      return false;
     } finally {
-      if (mine === scanning) { scanning = null; scanButton.disabled = false; }
+      clearInterval(ticking);
+      if (mine === scanning) {
+        scanning = null;
+        setText(scanButton, "Scan Dir");
+        refresh();
+      }
     }
+  }
+
+  function showScan(asked, seconds) {
+    setText(empty, `Scanning ${asked}${seconds ? ` · ${seconds} s` : "…"}`);
+    setHidden(tree.node, true);
+    setHidden(empty, false);
+    if (seconds >= CANCEL_AFTER_S) setText(scanButton, "Cancel");
   }
 
   function take(next) {
@@ -117,12 +144,14 @@ export function dataPanel(context, kept, changed) {
   }
 
   function tickAll(on) {
+    say("");
     kept.tree?.all(on);
     tree.refresh();
     summarise();
   }
 
   function refresh() {
+    if (scanning) return;
     const some = Boolean(kept.tree?.rows.length);
     setHidden(tree.node, !some);
     setHidden(empty, some);
@@ -134,15 +163,19 @@ export function dataPanel(context, kept, changed) {
   function summarise() {
     const sums = kept.tree?.totals();
     const out = sums?.leftOut ? ` · ${count(sums.leftOut)} left out` : "";
-    setText(summary, sums ? `${count(sums.ticked)} of ${count(sums.able)} file${sums.able === 1 ? "" : "s"}, ${bytes(sums.bytes)}${out}` : "Nothing is selected.");
+    const of = directory.value.trim() === kept.directory ? "" : ` · of ${kept.directory}`; // another one is typed, not scanned
+    setText(summary, sums ? `${count(sums.ticked)} of ${count(sums.able)} file${sums.able === 1 ? "" : "s"}, ${bytes(sums.bytes)}${out}${of}` : "Nothing is selected.");
     changed();
   }
 
-  function say(text) {
+  /** What is wrong, and with which control. */
+  function say(text, control = null) {
     setText(problem, text);
     setHidden(problem, !text);
-    setAttr(directory, "aria-invalid", text ? "true" : null);
-    setAttr(directory, "aria-describedby", text ? problem.id : null);
+    for (const one of [directory, all]) {
+      setAttr(one, "aria-invalid", one === directory && one === control ? "true" : null);
+      setAttr(one, "aria-describedby", one === control ? problem.id : null);
+    }
   }
 
   begin();
@@ -154,31 +187,45 @@ export function dataPanel(context, kept, changed) {
       if (some) return { ...data, stdlib: stdlib.checked };
       return stdlib.checked ? { root: null, files: null, prepared: [], stdlib: true } : null;
     },
-    refuse(text) {
-      say(text);
-      directory.focus();
+    /** Nothing is chosen: say what to do, where it is done. */
+    refuse() {
+      if (kept.tree) say("Tick at least one file, or press Select All.", all);
+      else say("Scan a directory and tick files first.", directory);
+      (kept.tree ? all : directory).focus();
     },
-    async clone({ paths, stdlib: own, only }) {
-      stdlib.checked = kept.stdlib = Boolean(own);
-      if (!paths.length) return;
-      kept.directory = directory.value = paths.at(-1);
-      await scan();
-      if (kept.tree) {
-        if (only) kept.tree.choose(only);
-        else kept.tree.all(true);
-        tree.refresh();
-        summarise();
+    /** Tick what a run was trained on; resolves to what could not be taken over, or to "". */
+    async clone(run) {
+      stdlib.checked = kept.stdlib = Boolean(run.stdlib);
+      if (!run.paths.length) {
+        kept.tree?.all(false);
+        applyFilter();
+        return "";
       }
+      const last = run.paths.at(-1);
+      directory.value = `${last}/`;
+      let scanned = await scan();
+      if (scanned === false) { // a file by itself: it is ticked in its directory
+        directory.value = last.slice(0, last.lastIndexOf("/") + 1);
+        scanned = await scan();
+      }
+      if (!scanned) return "its data could not be scanned";
+      const missing = chooseAsRun(kept.tree, run);
+      tree.refresh();
+      summarise();
+      if (!missing) return "";
+      return `${count(missing)} of its ${missing === 1 ? "files or directories is" : "files and directories are"} not here`;
     },
+    /** While a training runs: what it uses; null gives the form back. */
     lock(text) {
-      setText(locked, text ?? "");
+      setText(locked, text ? `In use: ${text}.${kept.tree ? " What is ticked below is for the next training." : ""}` : "");
       setHidden(locked, !text);
-      form.inert = Boolean(text);
-      setAttr(form, "class", text ? "stack data-form locked" : "stack data-form");
+      form.disabled = Boolean(text);
+      tree.lock(Boolean(text));
     },
     destroy() {
       clearTimeout(waiting);
       scanning?.abort();
+      scanning = null;
       tree.destroy();
     },
   };

@@ -48,6 +48,8 @@ export class FileTree {
     this._able = zero();
     this._on = zero();
     this._bytes = zero();
+    this._place = new Int32Array(this.nodes.length);
+    this._siblings = new Int32Array(this.nodes.length + 1); // of the top level at the end
     for (let i = this.nodes.length - 1; i >= 0; i -= 1) {
       const { file, parent } = this.nodes[i];
       if (file >= 0) {
@@ -57,6 +59,9 @@ export class FileTree {
         this._bytes[i] = this._matches[file] ? this.files[file][1] : 0;
       }
       if (parent >= 0) for (const sums of [this._shown, this._able, this._on, this._bytes]) sums[parent] += sums[i];
+    }
+    for (let i = 0; i < this.nodes.length; i += 1) {
+      if (this._shown[i]) this._place[i] = this._siblings[this._parent(i)] += 1;
     }
   }
 
@@ -71,6 +76,16 @@ export class FileTree {
         i = node.file < 0 && !this.isOpen(i) ? node.end : i + 1;
       }
     }
+  }
+
+  _parent(node) {
+    const { parent } = this.nodes[node];
+    return parent < 0 ? this.nodes.length : parent;
+  }
+
+  /** Where it stands among what its directory shows: {place, of}, from 1. */
+  place(node) {
+    return { place: this._place[node], of: this._siblings[this._parent(node)] };
   }
 
   isOpen(node) {
@@ -88,10 +103,12 @@ export class FileTree {
     return this._bytes[node];
   }
 
+  /** Open or close a directory; true if that changed anything. While a filter holds, all are open. */
   open(node, open) {
-    if (this.nodes[node].file >= 0 || this._filtered) return;
+    if (this.nodes[node].file >= 0 || this._filtered || this.isOpen(node) === open) return false;
     this._open[node] = open ? 1 : 0;
     this._list();
+    return true;
   }
 
   /** Tick or untick a file, or all matching files of a directory. */
@@ -157,6 +174,20 @@ export class FileTree {
     const all = this.totals().able === chosen.length && prepared.length === 0;
     return { root: this.root, files: all ? null : files, prepared };
   }
+}
+
+/** Tick in a scanned directory what a run was trained on: {paths, only}; returns how much of it is not there. */
+export function chooseAsRun(tree, { paths, only }) {
+  const inside = paths.filter((path) => path.startsWith(`${tree.root}/`)).map((path) => path.slice(tree.root.length + 1));
+  const wanted = new Set(inside); // files that were named one by one, as prepared data is
+  if (paths.includes(tree.root)) {
+    for (const path of only ?? tree.files.filter((file) => !file[4]).map((file) => file[0])) wanted.add(path);
+  }
+  const able = new Set(tree.files.filter((file) => file[3] === null).map((file) => file[0]));
+  tree.choose(wanted);
+  const named = [...inside, ...(only ?? [])];
+  const elsewhere = paths.filter((path) => path !== tree.root && !path.startsWith(`${tree.root}/`));
+  return named.filter((path) => !able.has(path)).length + elsewhere.length;
 }
 
 const byName = ([a], [b]) => (a < b ? -1 : a > b ? 1 : 0);

@@ -98,6 +98,11 @@ export function parametersPanel(context, kept, changed) {
     node,
     values: () => kept.values,
     problems: () => problems,
+    /** Resolves when what was typed last is checked. */
+    settle() {
+      clearTimeout(timer);
+      return check();
+    },
     focusProblem() {
       const name = Object.keys(fields).find((one) => problems[one]);
       if (!name) return;

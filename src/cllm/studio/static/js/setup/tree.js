@@ -6,7 +6,8 @@ import { windowOf } from "./files.js";
 
 const ROW = 26; // px, as in setup.css
 
-/** `show(tree)`, `refresh()` after ticks from elsewhere; `changed()` is called after a tick made here. */
+/** `show(tree)`, `refresh()` after ticks from elsewhere, `lock(on)`: it is only read; `changed()` is called after a tick
+ * made here. */
 export function treeView(changed) {
   const rows = h("div", { class: "tree-rows" });
   const node = h("div", {
@@ -16,6 +17,7 @@ export function treeView(changed) {
   const pool = [];
   let tree = null;
   let active = 0; // a row
+  let locked = false;
   const watcher = new ResizeObserver(() => draw());
   watcher.observe(node);
 
@@ -45,7 +47,10 @@ export function treeView(changed) {
     row.node.style.transform = `translateY(${at * ROW}px)`;
     row.indent.style.width = `${depth * 14}px`;
     setAttr(row.node, "class", `tree-row${state === null ? " left-out" : ""}${at === active ? " active" : ""}`);
+    const { place, of } = tree.place(index);
     setAttr(row.node, "aria-level", depth + 1);
+    setAttr(row.node, "aria-posinset", place);
+    setAttr(row.node, "aria-setsize", of);
     setAttr(row.node, "aria-expanded", file < 0 ? String(tree.isOpen(index)) : null);
     setAttr(row.node, "aria-checked", state);
     setAttr(row.node, "aria-disabled", state === null ? "true" : null);
@@ -68,7 +73,7 @@ export function treeView(changed) {
   }
 
   function tick(index) {
-    if (tree.state(index) === null) return;
+    if (locked || tree.state(index) === null) return;
     tree.toggle(index);
     draw();
     changed();
@@ -83,7 +88,8 @@ export function treeView(changed) {
     if (!tree?.rows.length || event.altKey || event.ctrlKey || event.metaKey) return;
     const page = Math.max(1, Math.floor(node.clientHeight / ROW) - 1);
     const index = tree.rows[active];
-    const { parent, file } = tree.nodes[index];
+    const { parent } = tree.nodes[index];
+    const isDirectory = tree.nodes[index].file < 0;
     const go = (to) => { active = Math.min(tree.rows.length - 1, Math.max(0, to)); };
     switch (event.key) {
       case "ArrowDown": go(active + 1); break;
@@ -92,13 +98,10 @@ export function treeView(changed) {
       case "PageUp": go(active - page); break;
       case "Home": go(0); break;
       case "End": go(tree.rows.length - 1); break;
-      case "ArrowRight": if (file < 0 && !tree.isOpen(index)) tree.open(index, true); else go(active + 1); break;
-      case "ArrowLeft":
-        if (file < 0 && tree.isOpen(index)) tree.open(index, false);
-        else if (parent >= 0) go(tree.rows.indexOf(parent));
-        break;
+      case "ArrowRight": if (isDirectory && !tree.open(index, true)) go(active + 1); break;
+      case "ArrowLeft": if (!tree.open(index, false) && parent >= 0) go(tree.rows.indexOf(parent)); break;
       case " ": tick(index); break;
-      case "Enter": if (file < 0) tree.open(index, !tree.isOpen(index)); else tick(index); break;
+      case "Enter": if (isDirectory) tree.open(index, !tree.isOpen(index)); else tick(index); break;
       default: return;
     }
     event.preventDefault();
@@ -119,6 +122,11 @@ export function treeView(changed) {
     refresh() {
       active = Math.min(active, Math.max(0, (tree?.rows.length ?? 1) - 1));
       draw();
+    },
+    lock(on) {
+      locked = on;
+      setAttr(node, "aria-disabled", on ? "true" : null);
+      setAttr(node, "class", on ? "tree locked" : "tree");
     },
     destroy: () => watcher.disconnect(),
   };

@@ -96,7 +96,9 @@ function showBars(whole, part, { run, step, plan }) {
   // 2.0 is the end of the second epoch; a step that goes on into the next one still belongs to it.
   const now = Math.max(1, Math.ceil(step.epoch - (batches ? 0.5 / batches : 0)));
   const share = Math.min(1, step.epoch - (now - 1));
-  const batch = batches ? `, batch ${count(Math.round(share * batches))} of ${count(Math.round(batches))}` : "";
+  const batch = batches
+    ? `, batch ${count(Math.round(share * batches))} of ${count(Math.round(batches))}`
+    : "";
   part.show(share, `${now}${plan?.epochs ? ` of ${epoch(plan.epochs)}` : ""}${batch}`);
 }
 
@@ -109,18 +111,20 @@ export function progressOf({ run, step }) {
 function showFigures(say, { run, step, usage, validation, best, checkpoint, result }, cores) {
   const running = Boolean(run?.running);
   if (step) {
-    const planned = step.steps ?? (running && step.progress > 0 ? step.step / step.progress : null);
-    const total = step.steps ? count(planned) : planned ? `about ${count(Number(planned.toPrecision(2)))}` : "";
-    say("batch", count(step.step), total && `of ${total}`);
+    const guessed = running && step.progress > 0 ? Number((step.step / step.progress).toPrecision(2)) : null;
+    const total = step.steps ? count(step.steps) : guessed && `about ${count(Math.max(step.step, guessed))}`;
+    say("batch", count(step.step), total ? `of ${total}` : "");
     say("loss", number(step.loss, 3), `best ${number(step.best_loss, 3)}`);
     if (running || !result?.tokens_per_s) say("rate", running ? count(step.tokens_per_s) : "–");
     else say("rate", count(result.tokens_per_s), "mean");
   } else for (const key of ["batch", "loss", "rate"]) say(key, "–");
-  say("held", number(validation?.bits_per_byte, 3), Number.isFinite(best?.bits_per_byte) ? `best ${number(best.bits_per_byte, 3)}` : "");
+  const least = best?.bits_per_byte;
+  say("held", number(validation?.bits_per_byte, 3), Number.isFinite(least) ? `best ${number(least, 3)}` : "");
   say("elapsed", clock(step?.elapsed_s));
   say("left", running ? clock(step?.eta_s ?? NaN) : "–");
-  say("cpu", running ? percent((usage?.cpu_percent ?? NaN) / 100) : "–", running && usage ? `of ${percent(cores)}` : "");
-  say("memory", running ? bytes(usage?.rss_bytes) : "–", usage ? `peak ${bytes(usage.peak_rss_bytes)}` : "");
+  const now = running ? usage : null;
+  say("cpu", percent((now?.cpu_percent ?? NaN) / 100), now ? `of ${percent(cores)}` : "");
+  say("memory", bytes(now?.rss_bytes), usage ? `peak ${bytes(usage.peak_rss_bytes)}` : "");
   say("saved", checkpoint ? when(checkpoint.time).replace("today ", "") : "–", checkpoint?.kind ?? "");
 }
 

@@ -1,4 +1,4 @@
-// The twelve spheres round the control sphere: colour by activity, microbatch counts, and which ones compute now.
+// The spheres round the control sphere: colour by activity, microbatch counts, and which ones compute now.
 
 import { h, setAttr, setHidden, setText, svg } from "../dom.js";
 import { count } from "../format.js";
@@ -25,7 +25,8 @@ export function spheresPanel() {
     svg("stop", { offset: "1", "stop-color": "#000", "stop-opacity": "0.3" }));
   const active = h("span", { class: "chip number" });
   const many = h("span", { class: "number" });
-  const computing = h("span", { class: "computing-now" }, h("span", { class: "dot ringed", "aria-hidden": "true" }), many);
+  const mark = h("span", { class: "dot ringed", "aria-hidden": "true" });
+  const computing = h("span", { class: "computing-now" }, mark, many);
   const node = h("section", { class: "panel spheres-panel", "aria-labelledby": "spheres-head" },
     h("div", { class: "panel-head" }, h("h2", { id: "spheres-head" }, "Spheres"), active,
       h("span", { class: "spacer" }), computing),
@@ -37,7 +38,8 @@ export function spheresPanel() {
 
   function build(number) {
     const circles = ring(number);
-    const lines = circles.map(({ x, y }) => svg("line", { class: "spoke", x1: x / 2, y1: y / 2, x2: x, y2: y }));
+    const lines = circles.map(({ x, y }) =>
+      svg("line", { class: "spoke", x1: x / 2, y1: y / 2, x2: x, y2: y }));
     control = {
       first: svg("text", { class: "control-word", y: -0.13 }),
       main: svg("text", { class: "control-main", y: 0.045 }),
@@ -53,10 +55,13 @@ export function spheresPanel() {
         svg("circle", { r: radius, fill: "url(#shine)" }), name, batches, level);
       return { group, body, texts: [name, batches, level], batches, level, line: lines[i] };
     });
-    control.done = svg("circle", { class: "control-done", r: DIAL_RADIUS * FINE, transform: `rotate(-90) scale(${1 / FINE})` });
+    control.done = svg("circle", {
+      class: "control-done", r: DIAL_RADIUS * FINE, transform: `rotate(-90) scale(${1 / FINE})`,
+    });
     picture.replaceChildren(svg("defs", {}, shine), ...lines,
       svg("circle", { class: "control-track", r: DIAL_RADIUS }), control.done,
-      svg("circle", { class: "control", r: CONTROL_RADIUS }), svg("circle", { r: CONTROL_RADIUS, fill: "url(#shine)" }),
+      svg("circle", { class: "control", r: CONTROL_RADIUS }),
+      svg("circle", { r: CONTROL_RADIUS, fill: "url(#shine)" }),
       control.first, control.main, control.last, ...parts.map((part) => part.group));
   }
 
@@ -90,7 +95,8 @@ export function spheresPanel() {
       setHidden(computing, run?.state !== "training");
       const step = view?.step;
       const round = 2 * Math.PI * DIAL_RADIUS * FINE;
-      setAttr(control.done, "stroke-dasharray", `${(progressOf(view ?? {}) * round).toFixed(1)} ${round.toFixed(1)}`);
+      const done = progressOf(view ?? {}) * round;
+      setAttr(control.done, "stroke-dasharray", `${done.toFixed(1)} ${round.toFixed(1)}`);
       setText(control.first, step ? "step" : "control");
       setText(control.main, step ? count(step.step) : "–");
       setText(control.last, step ? `epoch ${epoch(step.epoch)}` : "no step yet");
@@ -101,7 +107,8 @@ export function spheresPanel() {
 /** A count that fits into a sphere; the table has it in full. */
 function brief(value) {
   if (value < 1e4) return count(value);
-  return value < 1e6 ? `${Number((value / 1e3).toPrecision(3))} k` : `${Number((value / 1e6).toPrecision(3))} M`;
+  const [unit, sign] = value < 1e6 ? [1e3, "k"] : [1e6, "M"];
+  return `${Number((value / unit).toPrecision(3))} ${sign}`;
 }
 
 function ring(number) {
@@ -116,8 +123,9 @@ function ring(number) {
 function legend() {
   const all = levels();
   const range = (i) =>
-    i === 0 ? "nothing" : i + 1 < all.length ? `${all[i].least}–${all[i + 1].least}` : `over ${all[i].least}`;
-  return h("ul", { class: "sphere-legend", "aria-label": "Colours: activity, where 1 is an even share of the tokens" },
+    i === 0 ? "nothing" : i + 1 < all.length ? `${all[i].least} to ${all[i + 1].least}` : `over ${all[i].least}`;
+  const label = "Colours: activity, where 1 is an even share of the tokens";
+  return h("ul", { class: "sphere-legend", "aria-label": label },
     all.map((level, i) => {
       const dot = h("span", { class: "dot", "aria-hidden": "true" });
       dot.style.background = level.colour;

@@ -4,8 +4,15 @@ import { h, setAttr, setText } from "../dom.js";
 import { compact, count, number, percent } from "../format.js";
 import { colourOf } from "../palette.js";
 
-const HEADS = [["Sphere", ""], ["Batches", "Microbatches so far"], ["Tokens", "Tokens so far"],
-  ["Avg. loss", "Average, in nats a token, over all its tokens"], ["Tokens/s", "Over the last 10 s"], ["State", ""]];
+const HEADS = [
+  ["Sphere", ""],
+  ["Batches", "Microbatches so far"],
+  ["Tokens", "Tokens so far"],
+  ["Avg. loss", "Average, in nats a token, over all its tokens"],
+  ["Tokens/s", "Over the last 10 s"],
+  ["State", ""],
+];
+const VARIANCE = "Coefficient of variation of the spheres' batches; the guide wants it under 20 %";
 
 /** The panel; `update(view)` changes what differs. */
 export function statisticsPanel() {
@@ -13,9 +20,10 @@ export function statisticsPanel() {
   const totals = row("All", true);
   const [variance, norm] = [h("dd", {}), h("dd", {})];
   const node = h("section", { class: "panel statistics", "aria-labelledby": "statistics-head" },
-    h("div", { class: "panel-head" }, h("h2", { id: "statistics-head" }, "Statistics"), h("span", { class: "spacer" }),
+    h("div", { class: "panel-head" },
+      h("h2", { id: "statistics-head" }, "Statistics"), h("span", { class: "spacer" }),
       h("dl", { class: "inline-facts" },
-        h("div", { title: "Coefficient of variation of the spheres' batches; the guide wants it under 20 %" }, h("dt", {}, "Load variance"), variance),
+        h("div", { title: VARIANCE }, h("dt", {}, "Load variance"), variance),
         h("div", { title: "Global L2 norm before clipping" }, h("dt", {}, "Gradient norm"), norm))),
     h("div", { class: "scroll" },
       h("table", { class: "table compact" },
@@ -34,7 +42,7 @@ export function statisticsPanel() {
         rows = Array.from({ length: wanted }, (_, i) => row(String(i)));
         body.replaceChildren(...rows.map((one) => one.node));
       }
-      rows.forEach((one, i) => one.show(spheres[i], spheres[i] && spheres[i].state !== "idle" ? "Active" : "Idle"));
+      rows.forEach((one, i) => one.show(spheres[i], (spheres[i]?.state ?? "idle") === "idle" ? "Idle" : "Active"));
       const all = view?.totals;
       totals.show(all, `${all?.active ?? 0} active`);
       setText(variance, percent((all?.load_variation_percent ?? NaN) / 100, 1));
@@ -47,7 +55,8 @@ function row(name, isTotal = false) {
   const cells = Array.from({ length: 4 }, () => h("td", { class: "right" }));
   const word = h("span", {});
   const dot = isTotal ? null : h("span", { class: "dot", "aria-hidden": "true" });
-  const node = h("tr", {}, h("th", { scope: "row" }, name), cells, h("td", {}, h("span", { class: "state" }, dot, word)));
+  const state = h("td", {}, h("span", { class: "state" }, dot, word));
+  const node = h("tr", {}, h("th", { scope: "row" }, name), cells, state);
   let colour = "";
   return {
     node,
