@@ -87,33 +87,36 @@ class RunningStudio:
         return answer
 
     def kill(self) -> None:
-        """As a crash would."""
-        self.process.kill()
-        self.process.wait()
+        """As a crash would; trainings are in sessions of their own and go on."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+def launch_studio(workspace: Path, *options: str) -> RunningStudio:
+    """Start it; the caller ends it with `kill`."""
+    process = subprocess.Popen(
+        command_line("studio", "--no-browser", *options), cwd=workspace, env=environment(), text=True, encoding="utf-8",
+        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:"), process.communicate()
+    return RunningStudio(process, url, workspace)
 
 
 @pytest.fixture
 def start_studio(workspace: Path) -> Iterator[Callable[..., RunningStudio]]:
     """`start_studio(*options)` in `workspace`, or in another directory; all are ended after the test."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[RunningStudio] = []
 
     def start(*options: str, cwd: Path | None = None) -> RunningStudio:
-        process = subprocess.Popen(
-            command_line("studio", "--no-browser", *options), cwd=cwd or workspace, env=environment(), text=True,
-            encoding="utf-8", start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
-        started.append(process)
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), process.communicate()
-        return RunningStudio(process, url, cwd or workspace)
+        started.append(launch_studio(cwd or workspace, *options))
+        return started[-1]
 
     yield start
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    for one in started:
+        one.kill()
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ export function spheresPanel() {
       const body = svg("circle", { r: radius });
       const name = svg("text", { class: "sphere-word", y: -0.094 }, String(i));
       const batches = svg("text", { class: "sphere-count", y: 0.034 }, "0");
-      const level = svg("text", { class: "sphere-word", y: 0.12 });
+      const level = svg("text", { class: "sphere-word", y: 0.113 });
       const group = svg("g", { class: "sphere", transform: `translate(${x} ${y})` },
         svg("circle", { class: "halo", r: radius + 0.026 }), body,
         svg("circle", { r: radius, fill: "url(#shine)" }), name, batches, level);
