@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-RED = "#d9342b"
+RED = "#e2483c"
 RED_FROM = 2.0  # the activity at which "very high" is fully red
 
 
@@ -27,7 +27,7 @@ LEVELS = (
     Level("Low", 0.01, "#3b74d6", "#ffffff"),
     Level("Medium", 0.5, "#35b8cc", "#0d2b33"),
     Level("High", 0.9, "#f5c63c", "#3a2c00"),
-    Level("Very high", 1.25, "#f08a30", "#331a00"),
+    Level("Very high", 1.25, "#f08a30", "#1f0d00"),
 )
 
 

@@ -64,8 +64,8 @@ class FollowedRun:
 
     def load(self) -> None:
         """Read what there is. Raises nothing: a run that is just being made has no store yet."""
-        self._look_at_state(time.monotonic())
         self._open()
+        self._look_at_state(time.monotonic())
         self.view.due(time.monotonic())
         self.curve.news()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -77,10 +78,9 @@ class Recorder:
     def __init__(self, store: RunStore, totals: Totals, tokens_per_step: int) -> None:
         self._store, self._totals = store, totals
         self._tokens_per_step = tokens_per_step
-        self._recent: deque[tuple[float, int, int]] = deque()  # (time, sphere, tokens)
+        self._recent: deque[list[tuple[int, int]]] = deque()  # of each step, its spheres with their tokens
         self._durations: deque[float] = deque(maxlen=SPEED_WINDOW_STEPS)
         self._spheres_told = 0.0
-        self._rotation_s = ACTIVITY_WINDOW_S
 
     @property
     def step_s(self) -> float:
@@ -94,11 +94,14 @@ class Recorder:
 
     def add_step(self, spheres: Sequence[int], tokens: Sequence[int], seconds: float) -> None:
         """Note which spheres a step worked on, with how many targets each, and how long it took."""
-        now = time.monotonic()
         self._durations.append(seconds)
         self._totals.training_s += seconds
-        self._recent.extend((now, sphere, number) for sphere, number in zip(spheres, tokens, strict=True))
-        self._rotation_s = self.step_s * len(self._totals.spheres) / len(spheres)
+        self._recent.append(list(zip(spheres, tokens, strict=True)))
+        # Whole rotations round the ring: part of one would show some spheres busier than others, or idle.
+        rotation = max(1, len(self._totals.spheres) // len(spheres))  # steps
+        rotations = math.ceil(ACTIVITY_WINDOW_S / max(1e-9, rotation * self.step_s))
+        while len(self._recent) > rotation * rotations:
+            self._recent.popleft()
 
     def tell_spheres(self, computing: Sequence[int], force: bool = False) -> None:
         """The state of all spheres, at most five times a second."""
@@ -106,14 +109,10 @@ class Recorder:
         if now - self._spheres_told < SPHERES_EVERY_S and not force:
             return
         self._spheres_told = now
-        # A whole rotation round the ring at least: else spheres whose turn is seconds away would look idle.
-        window = max(ACTIVITY_WINDOW_S, 1.5 * self._rotation_s)
-        # Counted from the last step, not from now: after a validation the spheres have not become idle.
-        while self._recent and self._recent[0][0] < self._recent[-1][0] - window:
-            self._recent.popleft()
         recent = [0] * len(self._totals.spheres)
-        for _, sphere, number in self._recent:
-            recent[sphere] += number
+        for step in self._recent:
+            for sphere, number in step:
+                recent[sphere] += number
         even = sum(recent) / len(recent)
         self._store.append(
             events.SPHERES,

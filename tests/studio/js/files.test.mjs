@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FileTree, extension, windowOf } from "../../../src/cllm/studio/static/js/setup/files.js";
+import { chooseAsRun, FileTree, extension, windowOf } from "../../../src/cllm/studio/static/js/setup/files.js";
 
 const file = (path, { size = 100, language = "c", reason = null, prepared = false } = {}) => [path, size, language, reason, prepared];
 
@@ -79,6 +79,12 @@ test("a filter narrows what is shown and what Select All reaches, and loses no t
   assert.equal(shown(tree).length, 8, "directories are as open as they were");
 });
 
+test("a filter minds no letter's case, neither in the path nor in what is typed", () => {
+  const tree = small();
+  tree.filter(" makeFILE ", new Set());
+  assert.deepEqual(shown(tree), ["Makefile"]);
+});
+
 test("a filter that nothing fits shows nothing", () => {
   const tree = small();
   tree.filter("nowhere", new Set([".c"]));
@@ -107,6 +113,53 @@ test("prepared data is named by itself, and then so are the files", () => {
   assert.deepEqual(tree.request(), { root: "/data", files: ["a.py"], prepared: ["repo_code.txt"] });
 });
 
+test("each row knows its place among what its directory shows", () => {
+  const tree = small();
+  const placeOf = (name) => tree.place(nodeOf(tree, name));
+  assert.deepEqual(placeOf("src"), { place: 1, of: 4 });
+  assert.deepEqual(placeOf("zebra.py"), { place: 4, of: 4 });
+  assert.deepEqual(placeOf("b.h"), { place: 3, of: 3 });
+  tree.filter(".py", new Set());
+  assert.deepEqual(placeOf("zebra.py"), { place: 1, of: 1 });
+});
+
+test("opening says whether it changed anything, so that the arrow keys can go on instead", () => {
+  const tree = small();
+  const deep = nodeOf(tree, "deep");
+  assert.deepEqual([tree.open(deep, false), tree.open(deep, true), tree.open(deep, true)], [false, true, false]);
+  assert.equal(tree.open(nodeOf(tree, "a.c"), true), false);
+  tree.filter("c.c", new Set());
+  assert.equal(tree.open(deep, false), false, "a filter keeps all open");
+});
+
+test("a run's data is ticked again: all of it, or the files that were chosen", () => {
+  const tree = small();
+  assert.equal(chooseAsRun(tree, { paths: ["/data"], only: null }), 0);
+  assert.equal(tree.totals().ticked, 5);
+  assert.equal(chooseAsRun(tree, { paths: ["/data"], only: ["src/a.c", "zebra.py"] }), 0);
+  assert.deepEqual(tickedPaths(tree), ["src/a.c", "zebra.py"]);
+});
+
+test("what a run used and is not there any more is counted, never replaced", () => {
+  const tree = small();
+  assert.equal(chooseAsRun(tree, { paths: ["/data"], only: ["src/a.c", "gone.c", "vendor/x.c"] }), 2);
+  assert.deepEqual(tickedPaths(tree), ["src/a.c"]);
+  assert.equal(chooseAsRun(tree, { paths: ["/elsewhere", "/data-2", "/data"], only: null }), 2);
+  assert.equal(chooseAsRun(tree, { paths: ["/elsewhere"], only: null }), 1);
+  assert.deepEqual(tickedPaths(tree), []);
+});
+
+test("a run on prepared data alone ticks that alone, and one on files beside it does not tick it", () => {
+  const files = [file("a.py"), file("repo_code.txt", { language: "prepared", prepared: true })];
+  const tree = new FileTree({ root: "/data", files });
+  assert.equal(chooseAsRun(tree, { paths: ["/data/repo_code.txt"], only: null }), 0);
+  assert.deepEqual(tickedPaths(tree), ["repo_code.txt"]);
+  assert.equal(chooseAsRun(tree, { paths: ["/data"], only: null }), 0);
+  assert.deepEqual(tickedPaths(tree), ["a.py"]);
+  assert.equal(chooseAsRun(tree, { paths: ["/data/repo_code.txt", "/data"], only: ["a.py"] }), 0);
+  assert.deepEqual(tickedPaths(tree), ["a.py", "repo_code.txt"]);
+});
+
 test("the window is what is in view with some to spare, within the rows", () => {
   assert.deepEqual(windowOf(0, 260, 26, 20_000), { first: 0, end: 16 });
   assert.deepEqual(windowOf(26 * 5000, 260, 26, 20_000), { first: 4994, end: 5016 });
@@ -123,9 +176,9 @@ test("20,000 files: each act of a person takes less than 50 ms", () => {
   const acts = {
     "Select All": () => tree.all(true),
     "untick a directory": () => tree.toggle(nodeOf(tree, "module_3")),
+    "close a directory": () => tree.open(nodeOf(tree, "module_5"), false),
     "filter by name": () => tree.filter("part_3/file_1", new Set()),
     "filter by extension": () => tree.filter("", new Set([".c"])),
-    "close a directory": () => tree.open(nodeOf(tree, "module_5"), false),
     "sum up": () => tree.totals(),
     "make the request": () => tree.request(),
   };

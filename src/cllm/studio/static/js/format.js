@@ -44,9 +44,10 @@ export function duration(seconds) {
 /** From a share of 1. */
 export const percent = (share, digits = 0) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : "–");
 
-/** 1.23 M, 45.6 k. */
+/** 1.23 G, 1.23 M, 45.6 k. */
 export function compact(value) {
   if (!Number.isFinite(value)) return "–";
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} G`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
   if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
   return count(value);

@@ -61,7 +61,7 @@ function showTitle() {
   const busy = run && BUSY.includes(run.state);
   const share = run?.state === "training" && live.view.step ? percent(live.view.step.progress) : run?.state;
   const title = `${busy ? `${share} · ` : ""}${page ? page.title : "Not found"} · CLLM`;
-  if (document.title !== title) document.title = title;
+  setText(document.querySelector("title"), title);
 }
 
 function showConnection() {

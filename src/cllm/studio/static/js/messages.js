@@ -6,8 +6,9 @@ import { when } from "./format.js";
 /** Warnings and errors into the panel `node`. */
 export function showMessages(node, messages) {
   setHidden(node, messages.length === 0);
-  if (node.dataset.many === String(messages.length)) return;
-  node.dataset.many = String(messages.length);
+  const which = `${messages.length} ${messages[0]?.time}`; // newest first: the same head means the same list
+  if (node.dataset.shown === which) return;
+  node.dataset.shown = which;
   node.replaceChildren(
     h(
       "ul",

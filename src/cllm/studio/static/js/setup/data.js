@@ -68,9 +68,11 @@ export function dataPanel(context, kept, changed) {
     waiting = setTimeout(async () => {
       const typed = directory.value;
       const under = typed.slice(0, typed.lastIndexOf("/") + 1) || context.meta.workspace;
+      const { roots } = context.meta;
+      const allowed = !under.startsWith("/") || roots.some((root) => under.startsWith(`${root}/`) || under === root);
       try {
-        const found = (await get(`/api/directories?under=${encodeURIComponent(under)}`)).directories;
-        suggestions.replaceChildren(...[...new Set([...found, ...context.meta.roots])].map((path) => h("option", { value: `${path}/` })));
+        const found = allowed ? (await get(`/api/directories?under=${encodeURIComponent(under)}`)).directories : [];
+        suggestions.replaceChildren(...[...new Set([...found, ...roots])].map((path) => h("option", { value: `${path}/` })));
       } catch { /* it is only a help */ }
     }, 200);
   }
@@ -98,6 +100,7 @@ export function dataPanel(context, kept, changed) {
       chosen.clear();
       name.value = "";
       take(new FileTree(found));
+      say("");
       return true;
     } catch (error) {
       if (error.name === "AbortError" || mine !== scanning) return null;
@@ -155,7 +158,8 @@ export function dataPanel(context, kept, changed) {
     const some = Boolean(kept.tree?.rows.length);
     setHidden(tree.node, !some);
     setHidden(empty, some);
-    setText(empty, !kept.tree ? "Scan a directory to see its files." : kept.tree.files.length ? "No file matches the filter." : "There is no file in it.");
+    const first = form.disabled ? "Another directory can be scanned when this training has ended." : "Scan a directory to see its files.";
+    setText(empty, !kept.tree ? first : kept.tree.files.length ? "No file matches the filter." : "There is no file in it.");
     for (const control of [all, none, name]) control.disabled = !kept.tree;
     summarise();
   }
@@ -164,7 +168,8 @@ export function dataPanel(context, kept, changed) {
     const sums = kept.tree?.totals();
     const out = sums?.leftOut ? ` · ${count(sums.leftOut)} left out` : "";
     const of = directory.value.trim() === kept.directory ? "" : ` · of ${kept.directory}`; // another one is typed, not scanned
-    setText(summary, sums ? `${count(sums.ticked)} of ${count(sums.able)} file${sums.able === 1 ? "" : "s"}, ${bytes(sums.bytes)}${out}${of}` : "Nothing is selected.");
+    const files = sums && `${count(sums.ticked)} of ${count(sums.able)} file${sums.able === 1 ? "" : "s"}`;
+    setText(summary, sums ? `${files}, ${bytes(sums.bytes)}${out}${of}` : "Nothing is selected.");
     changed();
   }
 
@@ -182,6 +187,7 @@ export function dataPanel(context, kept, changed) {
   return {
     node,
     request() {
+      if (scanning) return null; // what is ticked is about to be another
       const data = kept.tree?.request();
       const some = data && (data.files === null || data.files.length + data.prepared.length > 0);
       if (some) return { ...data, stdlib: stdlib.checked };
@@ -189,9 +195,10 @@ export function dataPanel(context, kept, changed) {
     },
     /** Nothing is chosen: say what to do, where it is done. */
     refuse() {
-      if (kept.tree) say("Tick at least one file, or press Select All.", all);
-      else say("Scan a directory and tick files first.", directory);
-      (kept.tree ? all : directory).focus();
+      const control = kept.tree && !scanning ? all : directory;
+      const ask = kept.tree ? "Tick at least one file, or press Select All." : "Scan a directory and tick files first.";
+      say(scanning ? "The scan is not done yet: wait for it, then tick files." : ask, control);
+      control.focus();
     },
     /** Tick what a run was trained on; resolves to what could not be taken over, or to "". */
     async clone(run) {
@@ -221,6 +228,7 @@ export function dataPanel(context, kept, changed) {
       setHidden(locked, !text);
       form.disabled = Boolean(text);
       tree.lock(Boolean(text));
+      refresh();
     },
     destroy() {
       clearTimeout(waiting);

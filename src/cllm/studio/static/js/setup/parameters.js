@@ -65,7 +65,7 @@ export function parametersPanel(context, kept, changed) {
 
   function told(name) {
     const { input, hint } = fields[name];
-    const text = foreign ? "" : (problems[name] ?? "");
+    const text = foreign ? "" : sentence(problems[name] ?? "");
     tellProblem(fields[name], text);
     const note = foreign ? "" : (notes[name] ?? "");
     setText(hint, note);
@@ -75,11 +75,13 @@ export function parametersPanel(context, kept, changed) {
 
   function showValue(name) {
     const { input, property } = fields[name];
-    const open = DEPENDING.includes(name) && !(name in kept.values) && "minutes" in kept.values;
-    const value = foreign ? foreign.settings[name] : name in kept.values ? kept.values[name] : open ? "" : property.default;
+    const isSet = foreign ? foreign.set.includes(name) : name in kept.values;
+    const isTimed = foreign ? foreign.settings.minutes !== null : "minutes" in kept.values;
+    const open = DEPENDING.includes(name) && isTimed && !isSet;
+    const value = open ? "" : foreign ? foreign.settings[name] : isSet ? kept.values[name] : property.default;
     const text = value === null || value === undefined ? "" : String(value);
     if (input.value !== text) input.value = text;
-    setAttr(input, "placeholder", open ? "as time allows" : property.default === null ? "not set" : null);
+    setAttr(input, "placeholder", open ? "by time" : property.default === null ? "not set" : null);
   }
 
   function showAll() {
@@ -127,6 +129,8 @@ export function parametersPanel(context, kept, changed) {
     destroy: () => clearTimeout(timer),
   };
 }
+
+const sentence = (text) => text && text[0].toUpperCase() + text.slice(1);
 
 function remembered(properties) {
   try {

@@ -42,7 +42,6 @@ export function statusLine() {
 function said(view, state) {
   const { run, stage } = view ?? {};
   const last = run ? `Last training, ${when(run.started)}:` : "";
-  const why = run?.reason ? `: ${run.reason}` : "";
   switch (state) {
     case "ready":
       return "Choose data, then press START TRAINING.";
@@ -55,11 +54,11 @@ function said(view, state) {
     case "done":
       return `${last} complete, its model is saved.`;
     case "interrupted":
-      return `${last} interrupted${why}. It can be resumed.`;
+      return `${last} interrupted. It can be resumed.`;
     case "failed":
-      return `${last} failed${why}`;
+      return `${last} failed. ${run.reason ?? ""}`;
     default:
-      return `${last} stopped${why}`;
+      return `${last} ${run.reason ?? state}.`;
   }
 }
 
