@@ -139,11 +139,8 @@ def _measure(
                 found["open"].append(rate())
                 found["server_cpu_percent"].append(found.pop("last_cpu")[0])
                 found["server_megabytes"].append(server.memory_info().rss / 1e6)
-            print(
-                f"round {number + 1} of {arguments.rounds}: closed {found['closed'][-1]:,.0f}, open {found['open'][-1]:,.0f}"
-                f" tokens/s, server {found['server_cpu_percent'][-1]:.2f} % CPU",
-                file=sys.stderr,
-            )
+            rates = ", ".join(f"{name} {found[name][-1]:,.1f}" for name in ("closed", "open", "server_cpu_percent"))
+            print(f"round {number + 1} of {arguments.rounds}: {rates}", file=sys.stderr)
         found["first_paint_ms"] = first_paints(browser, url)
         if arguments.heap_minutes:
             with opened(browser, url) as page:

@@ -133,9 +133,10 @@ CHROMIUM_ARGUMENTS = [
 PICTURES = REPOSITORY / "artefacts" / "studio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A real browser, one for all tests. Playwright's own download is not used."""
+    """A real browser. Playwright's own download is not used; its event loop must not outlive the module, because other
+    tests run loops of their own."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: .ci/run installs it")
     with sync_playwright() as playwright:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -17,6 +17,8 @@ from cllm.report import palette
 from cllm.settings import SamplingSettings, TrainSettings, problems
 from cllm.studio.state import TheStudio
 from cllm.training.plan import TIMED_BATCH, choose_microbatches, deal_threads
+
+LOOK_EVERY_S = 0.3
 
 router = APIRouter(prefix="/api")
 
@@ -53,19 +55,19 @@ class ScanRequest(BaseModel):
 
 
 @router.post("/scan")
-async def scan(request: ScanRequest, studio: TheStudio) -> Response:
-    """The files of a directory, each with the reason why it would be left out."""
-    directory = studio.roots.resolve(request.directory)
+async def scan(asked: ScanRequest, request: Request, studio: TheStudio) -> Response:
+    """The files of a directory, each with the reason why it would be left out. Ends when the page no longer waits."""
+    directory = studio.roots.resolve(asked.directory)
     if not directory.is_dir():
-        raise InvalidInput(f"there is no directory {request.directory}: check the spelling, or scan another one")
+        raise InvalidInput(f"there is no directory {asked.directory}: check the spelling, or scan another one")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "cllm.studio.scanning", str(directory), stdout=asyncio.subprocess.PIPE
     )
-    try:
-        out, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        raise
+    reading = asyncio.create_task(process.communicate())
+    while not (await asyncio.wait({reading}, timeout=LOOK_EVERY_S))[0]:
+        if await request.is_disconnected():
+            process.kill()
+    out, _ = await reading
     if process.returncode:
         raise HTTPException(500, "the scan failed: the terminal of the studio shows why")
     failed = out.startswith(b'{"error"')
