@@ -17,9 +17,10 @@ from cllm import container, events
 from cllm.container import Header
 from cllm.errors import InvalidCheckpoint, InvalidInput, RunNotFound
 from cllm.model.config import ModelConfig
+from cllm.prompts import main_language
 from cllm.runstate import state_of
 from cllm.runstore import RunStore
-from cllm.workspace import DEFAULT_MODEL_NAME, RunDirectory, Workspace
+from cllm.workspace import DEFAULT_MODEL_NAME, RunDirectory, Workspace, check_name
 
 LATEST = "latest"
 Data = dict[str, Any]
@@ -159,6 +160,25 @@ def _label(path: Path, header: Header) -> str:
     if path.stem.endswith("_best"):
         return "best"
     return "final" if header.kind == "model" else "save"
+
+
+def language_of(workspace: Workspace, run_id: str | None) -> str | None:
+    """What a run was trained on most; None if it is not known, or the run is gone."""
+    try:
+        run = RunDirectory(workspace.runs / check_name(run_id or ""))  # the name comes from a file's header
+    except InvalidInput:
+        return None
+    if not run.config.is_file():
+        return None
+    language = _language(run)
+    if language is None:
+        _language.cache_clear()  # it may only not be known yet
+    return language
+
+
+@lru_cache(maxsize=4096)
+def _language(run: RunDirectory) -> str | None:
+    return main_language(last_data(run, events.CORPUS).get("languages", {}))
 
 
 def find_model(workspace: Workspace, name: str | None) -> Path:

@@ -11,7 +11,7 @@ runs/<id>/                         one training: everything of it
     exit.json                      how it ended; none of it and no live process means "interrupted"
     data/                          repo_code.txt, manifest.json, tokenizer.json, tokens.npy
     checkpoints/                   the .cllm files themselves
-    report/                        MY_TRAINING_RESULTS.md and its pictures
+    report/                        MY_TRAINING_RESULTS.md with its pictures, the same as one .html, report.json
     notes.txt                      what a person wrote about it
 runs/.trash/<id>/                  runs that were deleted, until they are restored or some days have passed
 runs/.studio.json                  address and token of the studio, readable by its owner only

@@ -40,7 +40,7 @@ class RunningStudio:
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self.url.partition("/?")[0]
 
     @property
     def cookie(self) -> str:

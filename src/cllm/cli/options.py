@@ -60,7 +60,7 @@ def _help(field: FieldInfo, multiple: bool) -> str:
     unit = f" {extra['unit']}" if extra.get("unit") else ""
     if multiple:
         note = "may be given several times"
-    elif field.default is None:
+    elif field.default in (None, ""):
         note = f"in{unit}" if unit else ""
     else:
         note = (

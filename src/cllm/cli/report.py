@@ -26,7 +26,8 @@ def command(run: str | None, out: Path | None, speedup: bool, quick: bool, as_js
     """Write MY_TRAINING_RESULTS.md for RUN (the beginning of its id, or its directory; the newest if it is not given).
 
     Times, losses, spheres, speed, memory, success indicators, code generation tests, and pictures of the loss curve and
-    the spheres. The run keeps a copy in runs/RUN/report/. A file that you have edited is never overwritten: it is
+    the spheres. The run keeps a copy in runs/RUN/report/, there
+    also as one HTML file and as report.json. A file that you have edited is never overwritten: it is
     moved to MY_TRAINING_RESULTS.1.md first.
     """
     from cllm.report import speedup as trainings

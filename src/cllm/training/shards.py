@@ -135,6 +135,7 @@ def write_shards(
         "files": sum(manifest.languages().values()),
         "languages": manifest.languages(),
         "left_out": manifest.left_out(),
+        "bytes": sum(sizes.values()),
         **{f"{name}_bytes": size for name, size in sizes.items()},
         "tokens": int(train.offsets[-1]),
         "validation_tokens": int(validation.offsets[-1]),

@@ -12,14 +12,13 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from cllm import events
-from cllm.catalogue import entries, last_data
-from cllm.errors import InvalidInput, RunNotFound
-from cllm.prompts import main_language
+from cllm.catalogue import entries, language_of
+from cllm.errors import InvalidInput
 from cllm.settings import SamplingSettings, validated
-from cllm.studio.state import Studio, TheStudio
+from cllm.studio.state import TheStudio
 
 MOST_PROMPT = 1_000_000  # characters
+JUDGED = ("c", "python")  # languages whose syntax can be judged
 
 router = APIRouter(prefix="/api")
 
@@ -39,24 +38,13 @@ async def complete(request: CompletionRequest, studio: TheStudio) -> StreamingRe
     entry = next((e for e in entries(studio.workspace) if e.id == request.model), None)
     if entry is None:
         raise InvalidInput(f"there is no model {request.model} any more: choose another one")
-    language = _language(studio, entry.run)
+    language = language_of(studio.workspace, entry.run)
+    judged = language if language in JUDGED else None
     sent = settings.model_dump(exclude_unset=True)
 
     async def lines() -> AsyncIterator[bytes]:
-        async with aclosing(studio.completions.complete(Path(entry.path), request.prompt, sent, language)) as parts:
+        async with aclosing(studio.completions.complete(Path(entry.path), request.prompt, sent, judged)) as parts:
             async for part in parts:
                 yield json.dumps(part).encode() + b"\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-
-def _language(studio: Studio, run_id: str | None) -> str | None:
-    """What the model was trained on most, if that is a language whose syntax can be judged."""
-    if run_id is None:
-        return None
-    try:
-        corpus = last_data(studio.run(run_id), events.CORPUS)
-    except (RunNotFound, InvalidInput):
-        return None
-    language = main_language(corpus.get("languages", {}))
-    return language if language in ("c", "python") else None

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from cllm import control, storage
-from cllm.catalogue import entries, run_summary
+from cllm.catalogue import entries, language_of, run_summary
 from cllm.studio.curve import csv_lines
 from cllm.studio.state import TheStudio
 from cllm.studio.view import shown_state
@@ -114,4 +114,5 @@ def restore(run_id: str, studio: TheStudio) -> dict[str, str]:
 @router.get("/models")
 def models(studio: TheStudio) -> dict[str, list[dict[str, Any]]]:
     """Every `.cllm` file, newest first."""
-    return {"models": [entry.as_json() for entry in entries(studio.workspace)]}
+    found = entries(studio.workspace)
+    return {"models": [{**one.as_json(), "language": language_of(studio.workspace, one.run)} for one in found]}

@@ -38,7 +38,7 @@ export function modelsPanel(wanted, changed) {
     const opened = new Set([...list.querySelectorAll("details[open]")].map((one) => one.dataset.run));
     list.replaceChildren(...final.map(row), ...[...byRun].map(([run, rows]) =>
       h("details", { dataset: { run }, open: opened.has(run) || rows.some((one) => one.id === id) || final.length === 0 },
-        h("summary", {}, `Checkpoints of ${rows[0].name} `, h("span", { class: "muted small" }, `${run} · ${rows.length}`)), rows.map(row))));
+        h("summary", {}, `Checkpoints of ${rows[0].name} `, h("span", { class: "muted small" }, `(${rows.length}) of ${when(rows[0].created)}`)), rows.map(row))));
     setHidden(empty, models.length > 0);
     setText(number_, count(models.length));
   }
@@ -46,14 +46,13 @@ export function modelsPanel(wanted, changed) {
   function row(model) {
     const input = h("input", { type: "radio", name: "model", value: model.id, checked: model.id === id, disabled: Boolean(model.problem),
       on: { change: () => { id = model.id; changed(model); } } });
-    const held = Number.isFinite(model.bits_per_byte) ? h("span", { class: "model-bits number", title: "Held-out bits per byte" },
-      number(model.bits_per_byte, 3), h("span", { class: "muted small" }, " bits/byte")) : null;
-    return h("label", { class: model.problem ? "model broken" : "model", title: model.path }, input,
+    const held = Number.isFinite(model.bits_per_byte)
+      ? h("span", { title: "Held-out bits per byte" }, h("b", {}, number(model.bits_per_byte, 3)), " bits/byte · ") : null;
+    return h("label", { class: model.problem ? "model broken" : "model", title: [model.path, model.parameters && `${compact(model.parameters)} parameters`].filter(Boolean).join(", ") }, input,
       h("span", { class: "model-name" }, model.kind === "model" ? model.name : `${model.label}, epoch ${epoch(model.epoch)}`,
-        model.kind === "model" && model.label === "best" ? h("span", { class: "chip" }, "best") : null),
-      held,
-      h("span", { class: "model-about muted small number" },
-        model.problem ?? [bytes(model.bytes), model.parameters && `${compact(model.parameters)} parameters`, when(model.created)].filter(Boolean).join(" · ")));
+        model.kind === "model" ? h("span", { class: "chip" }, model.label) : null),
+      h("span", { class: "model-about muted small number" }, held,
+        model.problem ?? `${bytes(model.bytes)} · ${when(model.created)}`));
   }
 
   return { node, load, chosen };

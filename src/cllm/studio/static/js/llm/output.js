@@ -7,7 +7,7 @@ import { guess, highlightFrom } from "../highlight.js";
 const DRAW_EVERY_MS = 100;
 const REASONS = { length: "as long as allowed", stop: "a stop string", end: "the model ended it", cancelled: "stopped", context: "the context is full" };
 
-/** The panel; `begin(prompt)`, `add(piece)`, then `done(facts)`, `stopped()` or `failed(text)`. */
+/** The panel; `begin(prompt, language or null)`, `add(piece)`, then `done(facts)`, `stopped()` or `failed(text)`. */
 export function outputPanel() {
   const prompt = h("span", { class: "given" });
   const text = h("span", {});
@@ -21,14 +21,14 @@ export function outputPanel() {
     h("div", { class: "panel-head" }, h("h2", { id: "output-head" }, "Completion"), verdict, h("span", { class: "spacer" }), copy, copyAll),
     empty, code, facts);
   let [given, written] = ["", ""];
+  let language = null;
   let timer = null;
   let begun = 0;
   let first = null;
 
   function draw() {
     timer = null;
-    const language = guess(given + written);
-    const [before, after] = highlightFrom(given + written, language, given.length);
+    const [before, after] = highlightFrom(given + written, language ?? guess(given + written), given.length);
     prompt.replaceChildren(before);
     text.replaceChildren(after);
   }
@@ -68,8 +68,9 @@ export function outputPanel() {
   return {
     node,
     text: () => written,
-    begin(next) {
+    begin(next, spoken) {
       [given, written] = [next, ""];
+      language = spoken;
       begun = performance.now();
       first = null;
       judge(null);

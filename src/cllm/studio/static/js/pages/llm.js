@@ -20,20 +20,18 @@ export default {
       kept.model = model?.id ?? null;
       const query = model ? `?model=${encodeURIComponent(model.id)}` : "";
       if (location.pathname === "/llm") history.replaceState(null, "", `/llm${query}`);
+      offer(model?.language ?? null);
       update();
     });
     const prompt = h("textarea", { id: "prompt", class: "input mono prompt", rows: 6, spellcheck: "false",
-      placeholder: "def ", value: kept.prompt ?? meta.guide_prompts[0] ?? "",
+      value: kept.prompt ?? "",
       on: { input: () => { kept.prompt = prompt.value; }, keydown: (event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); complete(); }
-        if (event.key === "Escape") running?.abort();
       } } });
     const go = h("button", { class: "button primary", type: "button", on: { click: () => complete() } }, "Complete");
     const stop = h("button", { class: "button", type: "button", hidden: true, on: { click: () => running?.abort() } }, "Stop");
     const hint = h("span", { class: "muted small" }, "Ctrl+Enter completes, Escape stops");
-    const examples = h("div", { class: "row examples", role: "group", "aria-label": "Prompts of the guide" },
-      [...new Set([...meta.guide_prompts, ...Object.values(meta.prompts).flat()])].slice(0, 10).map((text) =>
-        h("button", { class: "chip mono example", type: "button", title: text, on: { click: () => take(text) } }, text.split("\n", 1)[0])));
+    const examples = h("div", { class: "row examples", role: "group", "aria-label": "Prompts of the guide" });
     const before = historyFold((entry) => { take(entry.prompt); sampling.fill(entry.settings ?? {}); });
     const output = outputPanel();
     const sampling = samplingPanel(meta, kept, () => {});
@@ -46,6 +44,15 @@ export default {
             h("div", { class: "row prompt-actions" }, go, stop, hint), before.node),
           output.node),
         sampling.node));
+
+    /** The guide's prompts, those in the model's language first; one of these is there to begin with. */
+    function offer(language) {
+      const own = meta.prompts[language] ?? meta.prompts[""];
+      const texts = [...new Set([...own, ...meta.guide_prompts])];
+      examples.replaceChildren(...texts.map((text) =>
+        h("button", { class: "chip mono example", type: "button", title: text, on: { click: () => take(text) } }, text.trim().split("\n", 1)[0])));
+      if (kept.prompt === null) prompt.value = own[0];
+    }
 
     function take(text) {
       prompt.value = kept.prompt = text;
@@ -65,7 +72,7 @@ export default {
       if (running || !model || !settings) return;
       const mine = (running = new AbortController());
       update();
-      output.begin(prompt.value);
+      output.begin(prompt.value, model.language);
       before.add({ prompt: prompt.value, settings, model: model.name, time: Date.now() / 1000 });
       let ended = false;
       try {
@@ -86,12 +93,16 @@ export default {
 
     const refresh = () => models.load().catch((error) => output.failed(error.message));
     const onChanged = (event) => { if (event.detail.includes("models")) refresh(); };
+    const onKey = (event) => { if (event.key === "Escape") running?.abort(); };
     live.addEventListener("changed", onChanged);
+    document.addEventListener("keydown", onKey);
+    offer(null);
     update();
     refresh();
     return () => {
       running?.abort();
       live.removeEventListener("changed", onChanged);
+      document.removeEventListener("keydown", onKey);
     };
   },
 };

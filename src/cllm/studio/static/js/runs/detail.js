@@ -116,8 +116,8 @@ function build(context, first) {
       h(
         "div",
         { class: "run-top" },
-        h("div", { class: "stack" }, curves.node, samples.node),
-        h("div", { class: "stack run-side" }, result.node, data.node, notes.node),
+        h("div", { class: "stack" }, curves.node, samples.node, notes.node),
+        h("div", { class: "stack run-side" }, result.node, data.node),
       ),
       h(
         "div",
@@ -249,7 +249,7 @@ function dataRows(run, corpus) {
   return rows.concat(
     [
       ["Files", count(corpus.files)],
-      ["Text", bytes(corpus.bytes)],
+      ["Text", bytes(corpus.train_bytes + corpus.validation_bytes + corpus.test_bytes)],
       ["Tokens", compact(corpus.tokens)],
       ["For training", bytes(corpus.train_bytes)],
       ["Held out", `${bytes(corpus.validation_bytes)} validation, ${bytes(corpus.test_bytes)} test`],
