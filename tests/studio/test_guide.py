@@ -56,7 +56,7 @@ def test_the_ten_steps(
     # 4. The guide's parameters are the defaults.
     for name, value in {"Learning rate": "0.001", "Epochs": "10", "Batch size": "32", "Threads": "0"}.items():
         expect(page.get_by_label(name, exact=True)).to_have_value(value)
-    expect(page.get_by_text(re.compile(r"\d+ workers? (carry|carries) the 12 spheres"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"\d+ workers? (carry|carries) 12 spheres"))).to_be_visible()
     page.get_by_label("Epochs", exact=True).fill("0")
     expect(page.get_by_text("greater than or equal to 1")).to_be_visible()
     set_parameters(page, EPOCHS, SMALL)

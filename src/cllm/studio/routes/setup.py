@@ -112,5 +112,5 @@ def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
     else:
         workers = f"{ranks} worker{'s' * (ranks > 1)}" + (f" of {threads} threads" if threads > 1 else "")
         carry = "carry" if ranks > 1 else "carries"
-        notes["threads"] = f"{workers} {carry} the {settings.spheres} spheres"
+        notes["threads"] = f"{workers} {carry} {settings.spheres} spheres"
     return notes

@@ -29,6 +29,13 @@ export function guess(text) {
   return c > python ? "c" : "python";
 }
 
+/** What would close the docstring in which the text ends: half-written code is what is shown here. */
+function openQuotes(text) {
+  let open = "";
+  for (const [quotes] of text.matchAll(/"""|'''/g)) open = open === "" ? quotes : open === quotes ? "" : open;
+  return open;
+}
+
 function leaves(text, language) {
   const grammar = language && globalThis.Prism?.languages?.[language];
   if (!grammar || text.length > MOST) return [[text, null]];
@@ -38,6 +45,8 @@ function leaves(text, language) {
     else if (Array.isArray(token)) for (const one of token) visit(one, kind);
     else visit(token.content, token.type.replaceAll(/[^a-z-]/g, ""));
   };
-  visit(globalThis.Prism.tokenize(text, grammar), null);
+  const open = language === "python" ? openQuotes(text) : "";
+  visit(globalThis.Prism.tokenize(text + open, grammar), null);
+  if (open) found[found.length - 1] = [found.at(-1)[0].slice(0, -open.length), found.at(-1)[1]];
   return found;
 }

@@ -35,6 +35,7 @@ function navigate(path, { replace = false } = {}) {
 }
 
 function show() {
+  if (!context.meta) return; // start() shows what was gone to meanwhile
   const path = decodeURI(location.pathname);
   const [pattern, found, params] = ROUTES.find(([route]) => route.test(path)) ?? [null, null, null];
   unmount?.();

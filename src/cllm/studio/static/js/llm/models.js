@@ -49,9 +49,8 @@ export function modelsPanel(wanted, changed) {
     const held = Number.isFinite(model.bits_per_byte)
       ? h("span", { title: "Held-out bits per byte" }, h("b", {}, number(model.bits_per_byte, 3)), " bits/byte · ") : null;
     return h("label", { class: model.problem ? "model broken" : "model", title: [model.path, model.parameters && `${compact(model.parameters)} parameters`].filter(Boolean).join(", ") }, input,
-      h("span", { class: "model-name" }, model.kind === "model" ? model.name : `${model.label}, epoch ${epoch(model.epoch)}`,
-        model.kind === "model" ? h("span", { class: "chip" }, model.label) : null),
-      h("span", { class: "model-about muted small number" }, held,
+      h("span", { class: "model-name" }, model.kind === "model" ? model.name : `${model.label}, epoch ${epoch(model.epoch)}`),
+      h("span", { class: "model-about muted small number" }, model.kind === "model" && !model.problem ? `${model.label} · ` : null, held,
         model.problem ?? `${bytes(model.bytes)} · ${when(model.created)}`));
   }
 
