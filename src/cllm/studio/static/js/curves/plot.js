@@ -6,6 +6,7 @@ import { short } from "../format.js";
 import { token } from "../theme.js";
 
 const HEIGHT = 340;
+const WHOLE = [1, 2, 5].flatMap((one) => Array.from({ length: 10 }, (_, i) => one * 10 ** i)).sort((a, c) => a - c);
 const font = "12px system-ui, sans-serif";
 const ZOOM = 1.5; // of one key press
 const PAN = 0.2; // of what is seen
@@ -84,7 +85,7 @@ export function plot(element, { height = HEIGHT, label }) {
         focus: { alpha: 0.35 },
         scales: { x: { time: false }, y: { distr: logY ? 3 : 1 } },
         axes: [
-          { ...axis, label: xLabel, size: 34, values: (_, ticks) => ticks.map((tick) => xText(tick)) },
+          { ...axis, label: xLabel, incrs: xLabel === "step" ? WHOLE : undefined, size: 34, values: (_, ticks) => ticks.map((tick) => xText(tick)) },
           {
             ...axis,
             label: yLabel,
