@@ -181,7 +181,10 @@ def forwarded(finished: RunningStudio) -> Iterator[RunningStudio]:
 
 
 def test_it_works_through_a_forwarded_port(forwarded: RunningStudio, open_page: OpenPage) -> None:
+    (forwarded.workspace / "code").mkdir()
+    (forwarded.workspace / "code" / "a.py").write_text("x = 1\n")
     page = open_page(forwarded)
     expect(page.get_by_role("region", name="Status")).to_contain_text("done")  # it came by websocket
+    page.get_by_label("Directory").fill("code/")
     page.get_by_role("button", name="Scan Dir").click()  # and this by POST
-    expect(page.get_by_text("Nothing is selected")).to_be_hidden()
+    expect(page.get_by_text("0 of 1 file,")).to_be_visible()
