@@ -121,7 +121,7 @@ class FollowedRun:
         self._state_at = now
         try:
             config = json.loads(self.run.config.read_text())
-            name, started = config["settings"].get("name", DEFAULT_MODEL_NAME), config["started"]
+            name, started = config["settings"].get("name", DEFAULT_MODEL_NAME), config.get("started")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self.view.set_run(None)  # deleted
             return
