@@ -31,5 +31,7 @@ def test_when_a_step_fails_its_words_and_exit_code_are_the_demos(run_cllm: RunCl
     done = run_cllm("demo", "nowhere", "--epochs=1")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.strip().startswith("cllm: nowhere: there is no such file") and done.stderr.count("\n") == 1
+    watch, said = done.stderr.splitlines()
+    assert watch.startswith("watch it: http://127.0.0.1:")
+    assert said.startswith("cllm: nowhere: there is no such file")
     assert not list(workspace.glob("models/*"))

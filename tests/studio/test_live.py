@@ -161,8 +161,8 @@ def test_a_killed_server_is_found_again_and_nothing_is_missing(training: LongTra
     time.sleep(3)
     assert training.process.is_running()
     training.restart_studio()
-    expect(page.get_by_text("Connecting again…")).to_be_hidden()
-    expect(page.get_by_text("12/12 active")).to_be_visible()
+    expect(page.get_by_text("Connecting again…")).to_be_hidden(timeout=SAME_WITHIN_MS)
+    expect(page.get_by_text("12/12 active")).to_be_visible(timeout=SAME_WITHIN_MS)
     steps = training.studio.get(f"/api/runs/{training.run}/view")["curve"]["steps"]["step"]
     assert steps == list(range(1, steps[-1] + 1))
 

@@ -39,7 +39,7 @@ def test_both_trainings_are_measured_and_ended(tmp_path: Path) -> None:
     found = measure(command, seconds=15)
     assert (found.one_rank_tokens_per_s, found.all_ranks_tokens_per_s, found.ranks) == (200, 700, 4)
     assert found.speedup == pytest.approx(3.5)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
     for pid in pids.read_text().split():
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
