@@ -194,6 +194,7 @@ def picture() -> Callable[[Page, str], None]:
     PICTURES.mkdir(parents=True, exist_ok=True)
 
     def take(page: Page, name: str) -> None:
+        page.evaluate("() => scrollTo(0, 0)")  # the bar at the top stays with the window
         page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
 
     return take
