@@ -270,19 +270,19 @@ class Hub:
         """Runs and models that came or went, and whether another run is to be followed."""
         self._target, signatures = self._look()
         if changed := [what for what, signature in signatures.items() if signature != self._seen.get(what)]:
-            _send(self._clients, {"type": "changed", "what": changed})
+            _send({client for client in self._clients if client.followed}, {"type": "changed", "what": changed})
         self._seen = signatures
         for client in [c for c in self._clients if c.wanted is None]:
             await self._attach(client)
 
     def _look(self) -> tuple[str | None, dict[str, object]]:
         """The run to follow (the one that runs, else the newest), and something that differs when the list of runs,
-        or that of models, does. A run's directory changes with its exit record, its notes and its process record."""
+        or that of models, does."""
         runs = self._workspace.all_runs()
         alive = [run.id for run in runs if run.process.exists() and supervisor(run) is not None]
         places = [self._workspace.models, self._workspace.checkpoints, *(run.checkpoints for run in runs)]
         signatures: dict[str, object] = {
-            "runs": (alive, [(run.id, _modified(run.path)) for run in runs]),
+            "runs": (alive, [(r.id, *map(_modified, (r.config, r.exit, r.process, r.notes))) for r in runs]),
             "models": [_modified(place) for place in places],
         }
         followed = alive or [run.id for run in runs]

@@ -92,6 +92,7 @@ def test_undone_steps_bring_a_new_snapshot(workspace: Workspace) -> None:
         with RunStore(run.store) as store:
             store.append(events.ROLLBACK, {"step": 20, "to_step": 10, "reason": "the loss is not finite"})
         again = await page.until(lambda frame: frame["type"] == "snapshot" and frame["n"] > 0)
+        assert page.frames[0]["type"] == "snapshot"
         assert again["curve"]["steps"]["step"] == list(range(1, 11))
         assert again["view"]["messages"][0]["kind"] == "rollback"
 
