@@ -35,10 +35,9 @@ SETTLE_S = 3.0
 PAINTS = 7
 
 
-def steps_after(store: RunStore, seq: int) -> tuple[list[float], int]:
-    """Seconds of each step after event `seq`, and the number of the newest event."""
-    found = list(store.events(after=seq, kinds=(events.STEP,)))
-    return [event.data["step_s"] for event in found], store.end
+def steps_after(store: RunStore, seq: int) -> list[float]:
+    """Seconds of each step after event `seq`."""
+    return [event.data["step_s"] for event in store.events(after=seq, kinds=(events.STEP,))]
 
 
 @contextmanager
@@ -115,32 +114,30 @@ def _measure(
     while not path.exists():
         time.sleep(0.2)
     with RunStore(path, readonly=True) as store:
-        seq = 0
-        while len(steps_after(store, 0)[0]) < WARM_STEPS:
+        while len(steps_after(store, 0)) < WARM_STEPS:
             time.sleep(0.5)
         plan = store.last(events.PLAN)
         assert plan is not None
         tokens = plan.data["tokens_per_step"]
 
-        def rate() -> float:
-            nonlocal seq
+        def rates() -> tuple[float, float]:
+            """The training's tokens/s, and the server's share of a core in percent."""
             time.sleep(SETTLE_S)
             seq = store.end
             before, began = sum(server.cpu_times()[:2]), time.monotonic()
             time.sleep(arguments.seconds)
             cpu = 100 * (sum(server.cpu_times()[:2]) - before) / (time.monotonic() - began)
-            taken, _ = steps_after(store, seq)
-            found["last_cpu"] = [cpu]
-            return float(tokens / statistics.median(taken))
+            return float(tokens / statistics.median(steps_after(store, seq))), cpu
 
         for number in range(arguments.rounds):
-            found["closed"].append(rate())
+            found["closed"].append(rates()[0])
             with opened(browser, url):
-                found["open"].append(rate())
-                found["server_cpu_percent"].append(found.pop("last_cpu")[0])
+                speed, cpu = rates()
+                found["open"].append(speed)
+                found["server_cpu_percent"].append(cpu)
                 found["server_megabytes"].append(server.memory_info().rss / 1e6)
-            rates = ", ".join(f"{name} {found[name][-1]:,.1f}" for name in ("closed", "open", "server_cpu_percent"))
-            print(f"round {number + 1} of {arguments.rounds}: {rates}", file=sys.stderr)
+            said = ", ".join(f"{name} {found[name][-1]:,.1f}" for name in ("closed", "open", "server_cpu_percent"))
+            print(f"round {number + 1} of {arguments.rounds}: {said}", file=sys.stderr)
         found["first_paint_ms"] = first_paints(browser, url)
         if arguments.heap_minutes:
             with opened(browser, url) as page:
@@ -150,7 +147,6 @@ def _measure(
                     print(f"minute {minute}: heap {found['heap_megabytes'][-1]:.2f} MB", file=sys.stderr)
                     if minute < arguments.heap_minutes:
                         page.wait_for_timeout(60_000)
-    found.pop("last_cpu", None)
     return found
 
 

@@ -43,6 +43,14 @@ def wait_for_step(workspace: Path, step: int, timeout: float = 60) -> RunDirecto
     raise AssertionError(f"no step {step} within {timeout} s")
 
 
+def wait_for_checkpoint(run: RunDirectory, timeout: float = 60) -> None:
+    """Until `run` has a whole checkpoint: a fast machine does many steps before the first is due."""
+    until = time.monotonic() + timeout
+    while not list(run.checkpoints.glob("*.cllm")):  # a file gets its name once it is whole
+        assert time.monotonic() < until, f"no checkpoint within {timeout} s"
+        time.sleep(0.02)
+
+
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """Every process that works for `run`."""
     found = []

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cllm import container, events
+from cllm import container
 from cllm.catalogue import newest_checkpoint
 from cllm.container import Header
 from cllm.errors import InvalidInput, InvalidSettings, RunNotFound
@@ -130,11 +130,9 @@ def save(run: RunDirectory) -> None:
 
 
 def is_stepping(run: RunDirectory) -> bool:
-    """Whether the ranks of this session have begun: the supervisor counts in the same way."""
+    """Whether the ranks of this session have begun."""
     with RunStore(run.store) as store:
-        begun = max((e.seq for e in store.events(kinds=(events.STAGE,)) if e.data["stage"] == "starting"), default=0)
-        step = store.last(events.STEP)
-    return step is not None and step.seq > begun
+        return store.is_stepping()
 
 
 def delete(workspace: Workspace, run: RunDirectory) -> None:

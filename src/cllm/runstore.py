@@ -105,10 +105,21 @@ class RunStore:
 
     def asked_to_stop(self) -> bool:
         """Whether this session of the run has been asked to end, with or without saving."""
-        begun = """SELECT COALESCE(MAX(time), 0) FROM events
-            WHERE kind = 'stage' AND data LIKE '{"stage": "starting"%'"""
-        query = f"SELECT EXISTS (SELECT 1 FROM commands WHERE name IN ('stop', 'discard') AND time >= ({begun}))"  # noqa: S608
-        return bool(self._db.execute(query).fetchone()[0])
+        query = "SELECT EXISTS (SELECT 1 FROM commands WHERE name IN ('stop', 'discard') AND time >= ?)"
+        return bool(self._db.execute(query, (self._session()[1],)).fetchone()[0])
+
+    def is_stepping(self) -> bool:
+        """Whether this session of the run has done a step: the supervisor counts in the same way."""
+        step = self.last("step")
+        return step is not None and step.seq > self._session()[0]
+
+    def _session(self) -> tuple[int, float]:
+        """Number and time of the event with which the newest session began; zeros before the first."""
+        row = self._db.execute(
+            """SELECT seq, time FROM events WHERE kind = 'stage' AND data LIKE '{"stage": "starting"%'
+            ORDER BY seq DESC LIMIT 1"""
+        ).fetchone()
+        return row or (0, 0.0)
 
     def take_commands(self) -> list[str]:
         """The commands not yet taken, oldest first; they are then taken."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cllm.runstate import state_of, supervisor
-from tests.training import SMALL, processes_of, result_of, wait_for_step, wait_until_gone
+from tests.training import SMALL, processes_of, result_of, wait_for_checkpoint, wait_for_step, wait_until_gone
 
 LONG = (*SMALL, "--epochs=500", "--patience=0", "--threads=2")
 
@@ -32,6 +32,7 @@ def test_a_killed_rank_ends_the_run_with_a_reason(start_cllm, workspace: Path, t
 def test_a_killed_supervisor_takes_its_ranks_along(start_cllm, run_cllm, workspace: Path, tiny_corpus: Path) -> None:
     process = start_cllm("train", tiny_corpus, *LONG, "--save-every-minutes=0.005")
     run = wait_for_step(workspace, 12)
+    wait_for_checkpoint(run)
     head = supervisor(run)
     assert head is not None
     head.kill()

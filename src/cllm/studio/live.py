@@ -54,9 +54,6 @@ class FollowedRun:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.clients: set[Client] = set()
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
         self.view, self.curve = View(), Curve()
         self._store: RunStore | None = None
         self._seq = 0
@@ -64,7 +61,10 @@ class FollowedRun:
 
     def load(self) -> None:
         """Read what there is. Raises nothing: a run that is just being made has no store yet."""
-        self._open()
+        try:
+            self._open()
+        except (OSError, sqlite3.Error) as error:  # being made, or damaged: polling goes on trying
+            log.debug("%s: %s", self.run.id, error)
         self._look_at_state(time.monotonic())
         self.view.due(time.monotonic())
         self.curve.news()
@@ -224,7 +224,7 @@ class Hub:
         """The snapshot of any run: `view` and `curve`."""
         followed = FollowedRun(run)
         try:
-            await asyncio.to_thread(_load, followed)
+            await asyncio.to_thread(followed.load)
             return {"view": followed.view.data, "curve": followed.curve.snapshot()}
         finally:
             followed.close()
@@ -239,7 +239,7 @@ class Hub:
             followed = self._followed.get(wanted or "")
             if followed is None:
                 followed = FollowedRun(self._directory(wanted))
-                await asyncio.to_thread(_load, followed)
+                await asyncio.to_thread(followed.load)
                 self._followed[wanted or ""] = followed
             if client in self._clients:
                 client.followed = followed
@@ -287,13 +287,6 @@ class Hub:
         }
         followed = alive or [run.id for run in runs]
         return (followed[-1] if followed else None), signatures
-
-
-def _load(followed: FollowedRun) -> None:
-    try:
-        followed.load()
-    except (OSError, sqlite3.Error) as error:  # being made, or damaged: polling goes on trying
-        log.debug("%s: %s", followed.run.id, error)
 
 
 def _modified(path: Path) -> int:

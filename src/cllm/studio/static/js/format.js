@@ -62,7 +62,3 @@ export function when(seconds) {
   if (date.toDateString() === new Date().toDateString()) return `today ${time}`;
   return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${time}`;
 }
-
-/** +0.12 or −0.12. */
-export const signed = (value, digits = 2) =>
-  Number.isFinite(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}` : "–";

@@ -9,19 +9,21 @@ export function showMessages(node, messages) {
   const which = `${messages.length} ${messages[0]?.time}`; // newest first: the same head means the same list
   if (node.dataset.shown === which) return;
   node.dataset.shown = which;
-  node.replaceChildren(
-    h(
-      "ul",
-      { class: "stack messages" },
-      messages.map((message) =>
-        h(
-          "li",
-          {},
-          h("span", { class: `chip ${message.kind === "error" ? "bad" : "warn"}` }, message.kind),
-          h("span", { class: "muted small number" }, when(message.time)),
-          h("span", {}, message.text),
-        ),
+  node.replaceChildren(messageList(messages));
+}
+
+/** [{time, kind, text}] as a list. */
+export const messageList = (messages) =>
+  h(
+    "ul",
+    { class: "stack messages" },
+    messages.map((message) =>
+      h(
+        "li",
+        {},
+        h("span", { class: `chip ${message.kind === "error" ? "bad" : "warn"}` }, message.kind),
+        h("span", { class: "muted small number" }, when(message.time)),
+        h("span", {}, message.text),
       ),
     ),
   );
-}

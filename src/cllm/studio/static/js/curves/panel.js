@@ -1,7 +1,8 @@
 // The curves of one run: loss of training and of held-out text; learning rate and gradient norm on demand.
 
 import { h, setAttr, setHidden } from "../dom.js";
-import { columnSeries, trainingSeries, UNITS, validationSeries, X_AXES } from "./series.js";
+import { chartChoices } from "./choices.js";
+import { columnSeries, trainingSeries, validationSeries } from "./series.js";
 import { plot } from "./plot.js";
 import { segments, toggle } from "../segments.js";
 
@@ -23,15 +24,7 @@ export function curvePanel(runId, { height } = {}) {
     if (source) draw();
   };
   const what = segments("Figure", WHAT, "loss", redraw);
-  const axis = segments(
-    "Horizontal axis",
-    X_AXES.map(([key, text]) => [key, text]),
-    "step",
-    redraw,
-    "cllm-runs-x",
-  );
-  const unit = segments("Unit of the loss", UNITS, "bits", redraw, "cllm-runs-unit");
-  const log = toggle("Log scale", false, redraw, "cllm-runs-log");
+  const { axis, unit, log } = chartChoices(redraw);
   const raw = toggle("Every step", true, redraw, "cllm-runs-raw");
   const place = h("div", {});
   const none = h("p", { class: "empty" }, "There is no step yet.");
@@ -69,7 +62,7 @@ export function curvePanel(runId, { height } = {}) {
     timer = null;
     drawnAt = performance.now();
     setAttr(csv, "href", runId() ? `/api/runs/${runId()}/curve.csv` : null);
-    const [key, , xLabel, xText] = X_AXES.find(([one]) => one === axis.value());
+    const [key, , xLabel, xText] = axis.chosen();
     const isLoss = what.value() === "loss";
     const some = source.curve.steps.step.length > 0 || source.curve.validations.length > 0;
     setHidden(none, some);

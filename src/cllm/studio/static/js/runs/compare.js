@@ -3,9 +3,10 @@
 import { get } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
 import { count, when } from "../format.js";
-import { trainingSeries, UNITS, validationSeries, X_AXES } from "../curves/series.js";
+import { chartChoices } from "../curves/choices.js";
 import { plot } from "../curves/plot.js";
-import { segments, toggle } from "../segments.js";
+import { trainingSeries, validationSeries } from "../curves/series.js";
+import { toggle } from "../segments.js";
 import {
   firstLine,
   isBusy,
@@ -80,16 +81,8 @@ function build(meta, wanted) {
   const redraw = () => {
     if (runs.length) draw();
   };
-  const axis = segments(
-    "Horizontal axis",
-    X_AXES.map(([key, text]) => [key, text]),
-    "step",
-    redraw,
-    "cllm-runs-x",
-  );
-  const unit = segments("Unit of the loss", UNITS, "bits", redraw, "cllm-runs-unit");
+  const { axis, unit, log } = chartChoices(redraw);
   const training = toggle("Training loss, smoothed", false, redraw, "cllm-compare-training");
-  const log = toggle("Log scale", false, redraw, "cllm-runs-log");
   const place = h("div", {});
   const chart = plot(place, {
     height: 400,
@@ -129,7 +122,7 @@ function build(meta, wanted) {
   };
 
   function draw() {
-    const [key, , xLabel, xText] = X_AXES.find(([name]) => name === axis.value());
+    const [key, , xLabel, xText] = axis.chosen();
     const y = unit.value();
     const series = runs
       .flatMap((each) => [

@@ -1,7 +1,8 @@
 // Tables of a report: its epochs, its spheres, and what went wrong.
 
 import { h } from "../dom.js";
-import { count, duration, number, when } from "../format.js";
+import { count, duration, number } from "../format.js";
+import { messageList } from "../messages.js";
 import { colourOf, levelOf } from "../palette.js";
 
 const time = (value) => (value === null || value === undefined ? "–" : duration(value));
@@ -130,22 +131,4 @@ export function eachSphere({ spheres }) {
   );
 }
 
-export function issues({ issues: found }) {
-  if (!found.length) return null;
-  return panel(
-    "Issues encountered",
-    h(
-      "ul",
-      { class: "stack messages" },
-      found.map((one) =>
-        h(
-          "li",
-          {},
-          h("span", { class: `chip ${one.kind === "error" ? "bad" : "warn"}` }, one.kind),
-          h("span", { class: "muted small number" }, when(one.time)),
-          h("span", {}, one.text),
-        ),
-      ),
-    ),
-  );
-}
+export const issues = ({ issues: found }) => (found.length ? panel("Issues encountered", messageList(found)) : null);
