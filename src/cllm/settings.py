@@ -118,11 +118,36 @@ def problems(kind: type[Settings], values: dict[str, Any]) -> dict[str, str]:
     try:
         kind(**values)
     except ValidationError as error:
-        return {
-            ".".join(str(part) for part in problem["loc"]): problem["msg"][0].lower() + problem["msg"][1:]
-            for problem in error.errors()
-        }
+        return {".".join(str(part) for part in problem["loc"]): _said(kind, problem) for problem in error.errors()}
     return {}
+
+
+_BOUNDS = {
+    "greater_than": "must be more than {gt:,}",
+    "greater_than_equal": "must be at least {ge:,}",
+    "less_than": "must be less than {lt:,}",
+    "less_than_equal": "must be at most {le:,}",
+    "string_too_long": "must have at most {max_length:,} characters",
+    "literal_error": "must be {expected}",
+    "int_parsing_size": "must be a smaller number",
+    "extra_forbidden": "there is no such setting",
+}
+
+
+def _said(kind: type[Settings], problem: Any) -> str:
+    """One of pydantic's errors in the words of a person, as the end of a line that begins with the setting's name."""
+    what = problem["type"]
+    if what in _BOUNDS:
+        bounds = {
+            k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in problem.get("ctx", {}).items()
+        }
+        return _BOUNDS[what].format(**bounds)
+    if what.startswith(("int_", "float_", "finite_")):
+        field = kind.model_fields.get(str(problem["loc"][0]))
+        example = "" if field is None or field.default is None else f", such as {field.default}"
+        return f"must be a {'whole ' if what.startswith('int_') else ''}number{example}"
+    message: str = problem["msg"]
+    return message[0].lower() + message[1:]
 
 
 def validated(kind: type[Settings], values: dict[str, Any]) -> Any:

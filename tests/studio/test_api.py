@@ -54,6 +54,18 @@ def test_settings_are_checked_by_name(studio: RunningStudio, settings: dict[str,
     assert "12 spheres" in answer["notes"]["threads"]
 
 
+def test_more_workers_than_cores_are_pointed_out(studio: RunningStudio) -> None:
+    notes = studio.post("/api/settings/check", {"settings": {"threads": 1024}})["notes"]
+    assert "more than the" in notes["threads"]
+    assert "more than the" not in studio.post("/api/settings/check", {"settings": {}})["notes"]["threads"]
+
+
+@pytest.mark.parametrize("path", ["a" * 5000, "x/" * 3000, "~nobody-of-this-name/x", "a\0b", "nowhere/"])
+def test_a_directory_that_cannot_be_is_refused_in_a_line(studio: RunningStudio, path: str) -> None:
+    status, answer = studio.call("POST", "/api/scan", {"directory": path})
+    assert status == 422 and "\n" not in answer["error"] and len(answer["error"]) < 300
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -61,6 +73,8 @@ def test_settings_are_checked_by_name(studio: RunningStudio, settings: dict[str,
         ({"root": ".", "files": []}, "tick at least one"),
         ({"root": ".", "files": ["../a.py"]}, "not a path inside"),
         ({"root": "/etc"}, "--root"),
+        ({"root": "a" * 5000}, "cannot be a path"),
+        ({"root": "~nobody-of-this-name/x"}, "cannot be a path"),
         ({"root": ".", "settings": {"epochs": -1}}, "epochs = -1"),
         ({"root": ".", "settings": {"sped": 1}}, "sped"),
     ],

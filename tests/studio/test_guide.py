@@ -58,9 +58,9 @@ def test_the_ten_steps(
         expect(page.get_by_label(name, exact=True)).to_have_value(value)
     expect(page.get_by_text(re.compile(r"\d+ workers? (carry|carries) 12 spheres"))).to_be_visible()
     page.get_by_label("Epochs", exact=True).fill("0")
-    expect(page.get_by_text("greater than or equal to 1")).to_be_visible()
+    expect(page.get_by_text("Must be at least 1")).to_be_visible()
     set_parameters(page, EPOCHS, SMALL)
-    expect(page.get_by_text("greater than or equal to 1")).to_be_hidden()
+    expect(page.get_by_text("Must be at least 1")).to_be_hidden()
     picture(page, "2-set")
 
     # 5. START TRAINING becomes STOP TRAINING.

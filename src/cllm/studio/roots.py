@@ -18,7 +18,12 @@ class Roots:
         """The real path of what a person typed, relative to the first root. Raises `InvalidInput` outside the roots."""
         if "\0" in text:
             raise InvalidInput("a path cannot hold a zero byte")
-        real = Path(os.path.realpath(self.paths[0] / Path(text).expanduser()))
+        try:
+            real = Path(os.path.realpath(self.paths[0] / Path(text).expanduser()))
+            real.exists()  # fails for what is longer than the system allows, where it would later fail too
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~ of a user who is not there
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InvalidInput(f"{text[:80]} cannot be a path ({reason}): check the spelling") from error
         if not any(os.path.commonpath((real, root)) == str(root) for root in self.paths):
             allowed = ", ".join(map(str, self.paths))
             raise InvalidInput(f"{text} is outside {allowed}: start the studio with --root to allow another directory")

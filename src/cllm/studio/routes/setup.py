@@ -112,5 +112,6 @@ def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
     else:
         workers = f"{ranks} worker{'s' * (ranks > 1)}" + (f" of {threads} threads" if threads > 1 else "")
         carry = "carry" if ranks > 1 else "carries"
-        notes["threads"] = f"{workers} {carry} {settings.spheres} spheres"
+        many = f", more than the {cores} core{'s' * (cores > 1)} here" if ranks * threads > cores else ""
+        notes["threads"] = f"{workers} {carry} {settings.spheres} spheres{many}"
     return notes

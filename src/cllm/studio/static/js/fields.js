@@ -39,8 +39,8 @@ export function told({ input, problem }, text) {
 export function problemOf(text, { numeric, spec }) {
   if (!numeric || text.trim() === "") return "";
   const value = Number(text);
-  if (!Number.isFinite(value)) return "A number is wanted here";
-  if (spec.type === "integer" && !Number.isInteger(value)) return "A whole number is wanted here";
+  if (!Number.isFinite(value)) return "Must be a number";
+  if (spec.type === "integer" && !Number.isInteger(value)) return "Must be a whole number";
   if (value < spec.minimum || value > spec.maximum || value <= spec.exclusiveMinimum) return boundsOf(spec);
   return "";
 }
