@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Literal
 
 import psutil
 
 from cllm.storage import write_json
 from cllm.workspace import RunDirectory
+
+STARTING_S = 10  # an interpreter is up long before, on a busy machine too
 
 State = Literal["running", "done", "stopped", "failed", "interrupted"]
 
@@ -47,8 +50,16 @@ def read_exit(run: RunDirectory) -> dict[str, object] | None:
 
 def state_of(run: RunDirectory) -> State:
     """No exit record and no live process means "interrupted", never "done"."""
-    if supervisor(run) is not None:
+    if supervisor(run) is not None or _is_starting(run):
         return "running"
     record = read_exit(run)
     state = record.get("state") if record else None
     return state if state in ("done", "stopped", "failed") else "interrupted"
+
+
+def _is_starting(run: RunDirectory) -> bool:
+    """Whether it was made just now, and its process has not yet said that it is there."""
+    try:
+        return not (run.process.exists() or run.exit.exists()) and time.time() - run.config.stat().st_mtime < STARTING_S
+    except OSError:
+        return False
