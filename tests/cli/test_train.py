@@ -91,6 +91,8 @@ def test_early_stopping_ends_with_the_best_model(run_cllm, workspace: Path) -> N
     best = container.read_header(workspace / "checkpoints" / "checkpoint_best.cllm")
     assert best.weights_sha256 == result["weights_sha256"]
     assert best.step == result["best_step"] < result["steps"]
+    final = container.read_header(Path(result["model"]))
+    assert final.training["bits_per_byte"] == best.training["bits_per_byte"]  # of its own weights, not the last ones
 
 
 def test_the_output_for_people(run_cllm, tiny_corpus: Path) -> None:

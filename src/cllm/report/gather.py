@@ -61,8 +61,10 @@ def step_seconds(steps: Sequence[Data]) -> list[float]:
 
 
 def epoch_of(step: Data) -> int:
-    """The pass, from 1, in which a step's last window lies."""
-    return max(1, math.ceil(float(step["epoch"]) - 1e-6))
+    """The pass, from 1, in which a step's first window lies: so the validation at the end of a pass belongs to it, even
+    where its last step has begun the next one."""
+    done, number = float(step["epoch"]), int(step["step"])
+    return 1 + math.floor(done * (number - 1) / number + 1e-6) if number > 0 else 1
 
 
 def times(history: History) -> Times:

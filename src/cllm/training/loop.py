@@ -178,7 +178,8 @@ class Loop:
 
     # ---- saving and ending ----------------------------------------------------------------------------------------
 
-    def _save(self, kind: Kind) -> None:
+    def _save(self, kind: Kind, **figures: float | None) -> None:
+        """Write a checkpoint or a model; `figures` replace those of the run so far in its header."""
         if not self._leads:
             return
         self.totals.wall_s = self._wall_before + time.time() - self._began
@@ -189,7 +190,7 @@ class Loop:
             self.trainer.optimizer if resumable else None,
             self.totals.step,
             self._shown_epoch,
-            summarise(self.plan, self.totals),
+            summarise(self.plan, self.totals) | figures,
             self.totals.as_state(),
         )
         if resumable:
@@ -220,6 +221,7 @@ class Loop:
             self._validate()
         self._save("periodic")
         totals = self.totals
+        figures: dict[str, float | None] = {}
         if early and self._leads:
             self._tell(
                 events.WARNING,
@@ -228,7 +230,8 @@ class Loop:
             )
             path, weights = self._saver.best_weights()
             load_weights(self.trainer.model, tensors_of(path, "weights", weights), path)
-        self._save("final")
+            figures = {"validation_loss": totals.best_loss, "bits_per_byte": totals.best_bits_per_byte}
+        self._save("final", **figures)
         self._tell_summary(stopped_early=early)
         return "done"
 

@@ -10,7 +10,7 @@ import pytest
 
 from cllm import events
 from cllm.report.figures import Report
-from cllm.report.gather import gather, variation_percent
+from cllm.report.gather import epoch_of, gather, variation_percent
 from cllm.report.history import History, history_of, read_history
 from cllm.runstore import Event, RunStore
 from cllm.workspace import RunDirectory
@@ -177,3 +177,9 @@ def test_disk_counters_begin_again_with_each_process() -> None:
 def test_time_by_minutes_has_no_planned_steps() -> None:
     history = history_of(stream((events.STEP, step(1, steps=None)), (events.STEP, step(2, steps=None))))
     assert gather("x", "running", history, {}).throughput.planned_steps is None
+
+
+@pytest.mark.parametrize(("step", "epoch"), [(0, 1), (1, 1), (44, 1), (45, 1), (46, 2), (90, 2), (91, 3), (402, 9)])
+def test_a_step_that_goes_on_into_the_next_pass_still_belongs_to_its_own(step: int, epoch: int) -> None:
+    """44.625 steps are a pass: the validation after step 45 is the one at the end of the first."""
+    assert epoch_of({"step": step, "epoch": round(step / 44.625, 6)}) == epoch
