@@ -50,6 +50,12 @@ def is_within_its_width(page: Page) -> bool:
     return page.evaluate("() => document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def cut_off(page: Page) -> list[str]:
+    """Labels that run into their neighbours, and tables of which one has to scroll to see the last column."""
+    wide = "[...document.querySelectorAll('label, .scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1"
+    return list(page.evaluate(f"() => {wide} && one.clientWidth > 1).map((one) => one.textContent.slice(0, 60))"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 900])
 @pytest.mark.parametrize("name", PAGES)
@@ -62,6 +68,7 @@ def test_a_page_is_accessible_and_fits(
     picture(page, f"{name}-{width}-{scheme}")
     assert faults_of(page) == []
     assert is_within_its_width(page)
+    assert cut_off(page) == []
 
 
 @pytest.mark.parametrize("path", ["/training", "/llm", "/runs", "/benchmarks"])
@@ -71,6 +78,8 @@ def test_an_empty_workspace_says_what_to_do(studio: RunningStudio, open_page: Op
     page.wait_for_timeout(300)
     picture(page, f"empty-{path[1:]}")
     assert faults_of(page) == []
+    for name in ("CSV", "PNG", "Reset zoom"):  # of a curve that is not there
+        expect(page.get_by_text(name, exact=True)).to_be_hidden()
 
 
 def test_a_page_that_is_not_there_says_so(studio: RunningStudio, open_page: OpenPage) -> None:

@@ -96,6 +96,12 @@ test("extensions are counted where they can be ticked", () => {
   assert.deepEqual(["a/b.tar.GZ", ".bashrc", "x/Makefile"].map(extension), [".gz", ".bashrc", "Makefile"]);
 });
 
+test("where no file can be used, all of them are none", () => {
+  const tree = new FileTree({ root: "/data", files: [["a.bin", 3, null, "binary"]] });
+  tree.all(true);
+  assert.deepEqual(tree.request().files, []);
+});
+
 test("a request names the chosen files, or none where all are", () => {
   const tree = small();
   tree.toggle(nodeOf(tree, "a.c"));

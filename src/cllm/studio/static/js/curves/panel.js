@@ -29,6 +29,9 @@ export function curvePanel(runId, { height } = {}) {
   const place = h("div", {});
   const none = h("p", { class: "empty" }, "There is no step yet.");
   const csv = h("a", { class: "button small", download: true }, "CSV");
+  const whole = h("button", { class: "button small", type: "button", on: { click: () => chart.reset() } }, "Reset zoom");
+  const png = h("button", { class: "button small", type: "button", on: { click: savePicture } }, "PNG");
+  const tools = [whole, csv, png];
   const chart = plot(place, { height, label: "Curves of the run; their last values are in the legend below" });
   const node = h(
     "section",
@@ -39,9 +42,7 @@ export function curvePanel(runId, { height } = {}) {
       h("h2", { id: "curves-head" }, "Curves"),
       what.node,
       h("span", { class: "spacer" }),
-      h("button", { class: "button small", type: "button", on: { click: () => chart.reset() } }, "Reset zoom"),
-      csv,
-      h("button", { class: "button small", type: "button", on: { click: savePicture } }, "PNG"),
+      tools,
     ),
     h("div", { class: "row plot-tools" }, axis.node, unit.node, raw.node, log.node),
     none,
@@ -67,6 +68,7 @@ export function curvePanel(runId, { height } = {}) {
     const some = source.curve.steps.step.length > 0 || source.curve.validations.length > 0;
     setHidden(none, some);
     setHidden(place, !some);
+    for (const tool of tools) setHidden(tool, !some);
     setHidden(unit.node, !isLoss);
     setHidden(raw.node, !isLoss);
     const y = unit.value();

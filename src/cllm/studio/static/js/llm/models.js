@@ -38,7 +38,7 @@ export function modelsPanel(wanted, changed) {
     const opened = new Set([...list.querySelectorAll("details[open]")].map((one) => one.dataset.run));
     list.replaceChildren(...final.map(row), ...[...byRun].map(([run, rows]) =>
       h("details", { dataset: { run }, open: opened.has(run) || rows.some((one) => one.id === id) || final.length === 0 },
-        h("summary", {}, `Checkpoints of ${rows[0].name} `, h("span", { class: "muted small" }, `(${rows.length}) of ${when(rows[0].created)}`)), rows.map(row))));
+        h("summary", {}, `Checkpoints of ${rows[0].name}`, h("span", { class: "model-group muted small number" }, `${rows.length} · ${when(rows[0].created)}`)), rows.map(row))));
     setHidden(empty, models.length > 0);
     setText(number_, count(models.length));
   }
@@ -47,11 +47,11 @@ export function modelsPanel(wanted, changed) {
     const input = h("input", { type: "radio", name: "model", value: model.id, checked: model.id === id, disabled: Boolean(model.problem),
       on: { change: () => { id = model.id; changed(model); } } });
     const held = Number.isFinite(model.bits_per_byte)
-      ? h("span", { title: "Held-out bits per byte" }, h("b", {}, number(model.bits_per_byte, 3)), " bits/byte · ") : null;
+      ? h("span", { title: "Held-out bits per byte" }, h("b", {}, number(model.bits_per_byte, 3)), " bits/byte") : null;
+    const lines = model.problem ? [[model.problem]] : [[model.kind === "model" ? model.label : null, held], [`${bytes(model.bytes)} · ${when(model.created)}`]];
     return h("label", { class: model.problem ? "model broken" : "model", title: [model.path, model.parameters && `${compact(model.parameters)} parameters`].filter(Boolean).join(", ") }, input,
       h("span", { class: "model-name" }, model.kind === "model" ? model.name : `${model.label}, epoch ${epoch(model.epoch)}`),
-      h("span", { class: "model-about muted small number" }, model.kind === "model" && !model.problem ? `${model.label} · ` : null, held,
-        model.problem ?? `${bytes(model.bytes)} · ${when(model.created)}`));
+      lines.map((parts) => h("span", { class: "model-about muted small number" }, parts.filter(Boolean).flatMap((part, i) => (i ? [" · ", part] : [part])))));
   }
 
   return { node, load, chosen };

@@ -5,6 +5,7 @@ import { count, number } from "../format.js";
 import { guess, highlightFrom } from "../highlight.js";
 
 const DRAW_EVERY_MS = 100;
+const NAMES = { python: "Python", c: "C" };
 const REASONS = { length: "as long as allowed", stop: "a stop string", end: "the model ended it", cancelled: "stopped", context: "the context is full" };
 
 /** The panel; `begin(prompt, language or null)`, `add(piece)`, then `done(facts)`, `stopped()` or `failed(text)`. */
@@ -56,8 +57,10 @@ export function outputPanel() {
     setHidden(copyAll, !some);
   }
 
+  /** It is judged as the language that the model was trained on, whatever the prompt is. */
   function judge(syntax) {
-    const [word, kind] = syntax?.valid === true ? ["✓ syntax valid", "good"] : syntax?.valid === false ? ["✗ syntax error", "bad"] : ["", ""];
+    const name = NAMES[language] ? `${NAMES[language]} ` : "";
+    const [word, kind] = syntax?.valid === true ? [`✓ ${name}syntax valid`, "good"] : syntax?.valid === false ? [`✗ ${name}syntax error`, "bad"] : ["", ""];
     setText(verdict, word || (syntax?.why ? "syntax not judged" : ""));
     setAttr(verdict, "class", `chip ${kind}`);
     setAttr(verdict, "title", syntax?.why || null);
@@ -86,7 +89,7 @@ export function outputPanel() {
       written = all ?? written;
       judge(syntax);
       end([`${count(tokens)} tokens`, `${number(rate, 0)} tokens/s`, first !== null && `first after ${number(first / 1000, 2)} s`,
-        `ended: ${REASONS[reason] ?? reason}`, `seed ${seed}`, syntax?.valid === false && syntax.why]);
+        `ended: ${REASONS[reason] ?? reason}`, `seed ${seed}`, syntax?.valid !== true && syntax?.why]);
     },
     stopped: () => end(["stopped; what was written so far stays"]),
     failed(why) {

@@ -85,8 +85,8 @@ function headline({ throughput: done, times, losses, spheres, resources }) {
     big("Held out, best", number(losses.best_held_out_bits_per_byte, 4), "bits/byte"),
     big(
       "Reduction",
-      losses.reduction_percent === null ? "–" : number(losses.reduction_percent, 1),
-      "% of the initial loss",
+      share(losses.reduction_percent, 1),
+      "of the initial loss",
     ),
     big("Active spheres", spheres.total ? `${spheres.active} / ${spheres.total}` : "–", "got batches"),
     big("Throughput", count(done.tokens_per_s), "tokens/s"),

@@ -170,6 +170,7 @@ export function dataPanel(context, kept, changed) {
     const of = directory.value.trim() === kept.directory ? "" : ` · of ${kept.directory}`; // another one is typed, not scanned
     const files = sums && `${count(sums.ticked)} of ${count(sums.able)} file${sums.able === 1 ? "" : "s"}`;
     setText(summary, sums ? `${files}, ${bytes(sums.bytes)}${out}${of}` : "Nothing is selected.");
+    setHidden(summary, !sums && form.disabled);
     changed();
   }
 
@@ -196,7 +197,8 @@ export function dataPanel(context, kept, changed) {
     /** Nothing is chosen: say what to do, where it is done. */
     refuse() {
       const control = kept.tree && !scanning ? all : directory;
-      const ask = kept.tree ? "Tick at least one file, or press Select All." : "Scan a directory and tick files first.";
+      const usable = kept.tree?.totals().able ? "Tick at least one file, or press Select All." : "No file in it can be used: scan another directory.";
+      const ask = kept.tree ? usable : "Scan a directory and tick files first.";
       say(scanning ? "The scan is not done yet: wait for it, then tick files." : ask, control);
       control.focus();
     },

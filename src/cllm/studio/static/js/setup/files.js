@@ -171,7 +171,7 @@ export class FileTree {
     const chosen = this.files.filter((_, i) => this.ticked[i]);
     const prepared = chosen.filter((file) => file[4]).map((file) => file[0]);
     const files = chosen.filter((file) => !file[4]).map((file) => file[0]);
-    const all = this.totals().able === chosen.length && prepared.length === 0;
+    const all = chosen.length > 0 && this.totals().able === chosen.length && prepared.length === 0;
     return { root: this.root, files: all ? null : files, prepared };
   }
 }

@@ -128,7 +128,8 @@ function legend() {
   return h("ul", { class: "sphere-legend", "aria-label": label },
     all.map((level, i) => {
       const dot = h("span", { class: "dot", "aria-hidden": "true" });
-      dot.style.background = level.colour;
+      const last = i + 1 === all.length; // the one level that is a range of colours
+      dot.style.background = last ? `linear-gradient(90deg, ${level.colour} 25%, ${colourOf(Infinity)} 75%)` : level.colour;
       return h("li", { title: `${range(i)} of an even share` }, dot, level.name);
     }));
 }
