@@ -60,6 +60,7 @@ def state_of(run: RunDirectory) -> State:
 def _is_starting(run: RunDirectory) -> bool:
     """Whether it was made just now, and its process has not yet said that it is there."""
     try:
-        return not (run.process.exists() or run.exit.exists()) and time.time() - run.config.stat().st_mtime < STARTING_S
+        is_young = time.time() - run.config.stat().st_mtime < STARTING_S
+        return is_young and not any(path.exists() for path in (run.process, run.store, run.exit))
     except OSError:
         return False

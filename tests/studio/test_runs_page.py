@@ -73,8 +73,11 @@ def test_cloning_fills_the_form(two_runs: RunningStudio, open_page: OpenPage) ->
     page = open_page(
         two_runs, f"/runs/{SECOND}", quiet=False
     )  # its data lies outside this workspace: refused, and said
+    page.route("**/api/directories*", lambda route: (page.wait_for_timeout(1000), route.continue_())[1])
     page.get_by_role("button", name="Clone settings").click()
     expect(page).to_have_url(re.compile("/training$"))
     for name, value in {"Epochs": "2", "Context": "64", "Size": "nano", "Batch size": "12"}.items():
         expect(page.get_by_label(name, exact=True)).to_have_value(value)
     expect(page.get_by_role("alert").filter(has_text="--root")).to_be_visible()
+    page.wait_for_timeout(2500)
+    expect(page.get_by_label("Directory")).not_to_have_value("training_data/")  # what is usual comes too late

@@ -37,6 +37,11 @@ def test_a_process_that_has_gone_without_a_word_was_interrupted_at_any_age(run: 
     assert state_of(run) == "interrupted"
 
 
+def test_a_run_that_has_said_something_and_has_no_process_was_interrupted(run: RunDirectory) -> None:
+    run.store.touch()
+    assert state_of(run) == "interrupted"
+
+
 def test_an_exit_record_says_it_at_any_age(run: RunDirectory) -> None:
     write_exit(run, "failed", "no reason", 1)
     assert state_of(run) == "failed"

@@ -122,7 +122,7 @@ export function results(run, view, curve) {
     ["Epochs", ofTotal(run.epoch, run.epochs, epoch), null, null],
     ["Time", duration(seconds ?? undefined), null, null],
     ["Throughput, median", rate === null ? "–" : `${count(rate)} tokens/s`, rate, "high"],
-    ["Peak memory", bytes(peak ?? undefined), peak, "low"],
+    ["Peak memory", bytes(peak ?? undefined), run.step > 0 ? peak : null, "low"],
   ];
 }
 

@@ -5,6 +5,9 @@ import { h, setHidden, setText } from "../dom.js";
 import { bytes, compact, count, number, when } from "../format.js";
 import { epoch } from "../words.js";
 
+/** A name that, where it is too long for a line, is broken between its words. */
+const breakable = (name) => name.split(/(?<=[_.-])/).flatMap((word, i) => (i ? [h("wbr"), word] : [word]));
+
 /** The panel. `load()` fetches the list, `chosen()` is an entry or null; `changed(entry)` is called on a choice. */
 export function modelsPanel(wanted, changed) {
   const list = h("div", { class: "models", role: "radiogroup", "aria-labelledby": "models-head" });
@@ -50,7 +53,7 @@ export function modelsPanel(wanted, changed) {
       ? h("span", { title: "Held-out bits per byte" }, h("b", {}, number(model.bits_per_byte, 3)), " bits/byte") : null;
     const lines = model.problem ? [[model.problem]] : [[model.kind === "model" ? model.label : null, held], [`${bytes(model.bytes)} · ${when(model.created)}`]];
     return h("label", { class: model.problem ? "model broken" : "model", title: [model.path, model.parameters && `${compact(model.parameters)} parameters`].filter(Boolean).join(", ") }, input,
-      h("span", { class: "model-name" }, model.kind === "model" ? model.name : `${model.label}, epoch ${epoch(model.epoch)}`),
+      h("span", { class: "model-name" }, model.kind === "model" ? breakable(model.name) : `${model.label}, epoch ${epoch(model.epoch)}`),
       lines.map((parts) => h("span", { class: "model-about muted small number" }, parts.filter(Boolean).flatMap((part, i) => (i ? [" · ", part] : [part])))));
   }
 

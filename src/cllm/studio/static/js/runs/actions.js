@@ -6,8 +6,8 @@ import { isBusy } from "../words.js";
 
 const failed = (error) => toast(error.message, { kind: "bad" });
 
-/** Continue a run. One that is done is asked for its new totals first. Goes to the training page. */
-export async function resume(run, context) {
+/** Continue a run. One that is done is asked for its new totals first. Goes to the training page. `refused` gets an error. */
+export async function resume(run, context, refused = failed) {
   try {
     if (run.state === "done") {
       const { settings } = await get(`/api/runs/${run.id}`);
@@ -17,7 +17,7 @@ export async function resume(run, context) {
       leave(await post(`/api/runs/${run.id}/resume`, {}), context);
     }
   } catch (error) {
-    failed(error);
+    refused(error);
   }
 }
 

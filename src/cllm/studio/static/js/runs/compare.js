@@ -216,9 +216,10 @@ function comparison(meta, wanted) {
     );
   }
 
-  /** Results differ by nature: only the best is marked there (`best` is given), and they are never hidden. */
-  function row(name, texts, best = null) {
-    const differs = !best && new Set(texts).size > 1;
+  /** Results differ by nature: only the best is marked there (`best` is given), and they are never hidden. Runs of which
+   * it is not `known` differ from nothing. */
+  function row(name, texts, best = null, known = texts) {
+    const differs = !best && new Set(texts.filter((_, i) => known[i])).size > 1;
     return h(
       "tr",
       { class: best ? "result" : differs ? "different" : null },
@@ -321,10 +322,14 @@ function comparison(meta, wanted) {
         row(
           "Files",
           data((run, corpus) => count(corpus.files)),
+          null,
+          data((run, corpus) => corpus.files),
         ),
         row(
           "Tokens",
           data((run, corpus) => count(corpus.tokens)),
+          null,
+          data((run, corpus) => corpus.tokens),
         ),
       ];
       for (const body of [...table.tBodies]) body.remove();
@@ -337,6 +342,8 @@ function comparison(meta, wanted) {
             row(
               name,
               plans.map((plan) => plan.get(name) ?? "–"),
+              null,
+              plans.map((plan) => plan.size > 0),
             ),
           ),
           many,

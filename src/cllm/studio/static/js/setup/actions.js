@@ -73,7 +73,7 @@ export function actionsPanel(context, start) {
   }
 
   function resumeIt() {
-    if (can(again)) during(() => resume(context.live.view.run, context));
+    if (can(again)) during(() => resume(context.live.view.run, context, ({ message }) => say(message)));
   }
 
   function saveNow() {
@@ -103,7 +103,7 @@ export function actionsPanel(context, start) {
     enable(main, view && !busy && !awaited && run?.state !== "stopping");
     enable(save, !busy && !saving && run?.state === "training");
     setText(save, saving ? "Saving…" : "Save");
-    setHidden(again, on || !RESUMABLE.includes(run?.state) || !view.step);
+    setHidden(again, on || !RESUMABLE.includes(run?.state) || !view.checkpoint);
     enable(again, !busy && !awaited);
   }
 

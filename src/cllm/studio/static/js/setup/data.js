@@ -46,7 +46,7 @@ export function dataPanel(context, kept, changed) {
     if (kept.tree) take(kept.tree);
     else refresh();
     const usually = kept.directory ?? remembered() ?? (await usual());
-    directory.value = kept.directory ?? usually; // a clone may have come meanwhile
+    if (!directory.value) directory.value = usually; // a clone may have come meanwhile
     suggest();
   }
 
