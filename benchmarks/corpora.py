@@ -1,6 +1,6 @@
 """The two corpora of the benchmarks, each fixed by one digest over its files: Python's standard library, and glibc.
 
-    python -m benchmarks.corpora            # find or unpack both, check them, and say how large they are
+python -m benchmarks.corpora            # find or unpack both, check them, and say how large they are
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from typing import IO, Any
 SKIP_S = 3.0  # after the first step: caches, allocators and clocks settle
 BLOCK_S = 1.0
 LEAST_BLOCKS = 3
+ROOT_ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[1] / p) for p in ("", "src"))}
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,14 @@ class Speed:
 @contextmanager
 def process(arguments: Sequence[str], cwd: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
     """A process in a group of its own: asked to stop with Ctrl-C, killed with all its children if it does not."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(
-        arguments, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        arguments,
+        cwd=cwd,
+        env=ROOT_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        start_new_session=True,
     ) as running:
         try:
             yield running

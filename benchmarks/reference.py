@@ -91,9 +91,9 @@ class GPT(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        for block in self.blocks:  # projections to the residual stream, as in GPT-2
-            for out in (block.out, block.down):
-                nn.init.normal_(out.weight, std=0.02 / math.sqrt(2 * config.layers))
+        for name, weight in self.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):  # projections to the residual stream, as in GPT-2
+                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.layers))
 
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """Activations (B, T, D) after the last norm."""
