@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -42,6 +43,11 @@ class Bar:
     highest: float
     note: str = ""
 
+    @staticmethod
+    def of(spread: Mapping[str, float], note: str = "") -> Bar:
+        """The bar of a `benchmarks.measure.spread`."""
+        return Bar(spread["median"], spread["lowest"], spread["highest"], note)
+
 
 def new_figure(title: str, subtitle: str, width: float, height: float) -> Figure:
     """An empty figure with its headline; sizes in inches."""
@@ -52,7 +58,7 @@ def new_figure(title: str, subtitle: str, width: float, height: float) -> Figure
     return figure
 
 
-def tidy(axes: Axes, grid: str = "y") -> None:
+def tidy(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
     """No frame but the base line, and a light grid behind everything."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(True, axis=grid, color=GRID, linewidth=0.9)
@@ -131,6 +137,11 @@ def spaced(places: Sequence[float], least: float) -> list[float]:
     return moved
 
 
+def number(value: float) -> str:
+    """Three digits of small numbers, all of large ones."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def bars(
     path: Path, title: str, subtitle: str, groups: Mapping[str, Mapping[str, Bar]], x_label: str, log: bool = False
 ) -> None:
@@ -155,7 +166,7 @@ def bars(
                 if bar.highest > bar.lowest:
                     axes.plot([bar.lowest, bar.highest], [y, y], color=INK, linewidth=1.3, alpha=0.7)
                 axes.annotate(
-                    f"{bar.median:,.0f}" + (f"  {bar.note}" if bar.note else ""), (max(bar.median, bar.highest), y),
+                    number(bar.median) + (f"  {bar.note}" if bar.note else ""), (max(bar.median, bar.highest), y),
                     xytext=(6, 0), textcoords="offset points", va="center", fontsize=9.5,
                 )  # fmt: skip
                 y += 1
