@@ -90,7 +90,8 @@ def training_times(what: list[str], until: str, options: list[str]) -> Times:
             for line in running.stdout:
                 event = json.loads(line)
                 key = event.get("stage", event["event"])
-                found.setdefault(key, event["time"] - begun)
+                if "stage" in event or key in ("plan", "step"):
+                    found.setdefault(key, event["time"] - begun)
                 if key == until:
                     break
         if until not in found:

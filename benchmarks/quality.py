@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,24 @@ class Points:
 
     def add(self, point: Point) -> Point:
         """Keep a point, in the file too."""
-        self.all.append({**point, "processor": machine()["processor"], "date": time.strftime("%Y-%m-%d")})
+        about = {"processor": machine()["processor"], "date": time.strftime("%Y-%m-%d"), "version": version()}
+        self.all.append({**point, **about})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.path, self.all)
         say(" ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in point.items() if k != "plan"))
         return point
+
+
+@cache
+def version() -> str:
+    """The commit of this repository, with "-dirty" when files were changed since; "" outside one."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def say(text: str) -> None:
@@ -120,8 +134,13 @@ def plain_run(
     return {
         "minutes": minutes, "seed": seed, "wall_s": wall_s + data.seconds, "learning_rate": rate, "split": split,
         "bits_per_byte": likelihood.bits_per_byte, "test_bytes": likelihood.bytes,
-        "tokens": lines[-1]["tokens"], "options": extra, "size": arguments.size,
+        "tokens": lines[-1]["tokens"], "options": extra, "loop": loop_of(arguments),
     }  # fmt: skip
+
+
+def loop_of(arguments: argparse.Namespace) -> Point:
+    """What a plain run is, but for its rate, seed and time."""
+    return {name: getattr(arguments, name) for name in ("size", "context", "batch_size", "vocabulary")}
 
 
 def best_rate(points: Points, data: Prepared, maker: str, arguments: argparse.Namespace) -> float:
@@ -130,7 +149,7 @@ def best_rate(points: Points, data: Prepared, maker: str, arguments: argparse.Na
         return float(arguments.learning_rate)
     key = {
         "kind": "grid", "corpus": data.corpus.name, "sha256": data.corpus.sha256, "maker": maker,
-        "minutes": arguments.grid_minutes, "size": arguments.size,
+        "minutes": arguments.grid_minutes, "loop": loop_of(arguments),
     }  # fmt: skip
     rates = sorted(float(rate) for rate in arguments.grid.split(","))
     while True:
@@ -180,7 +199,7 @@ def measure(points: Points, data: Prepared, arguments: argparse.Namespace, work:
             for maker in (m for m in makers if m in MAKERS):
                 options = arguments.cllm_options.split() if maker == "cllm" else []
                 wanted = {**key, "maker": maker, "minutes": length, "seed": seed}
-                wanted |= {"options": options} if maker == "cllm" else {"size": arguments.size}
+                wanted |= {"options": options} if maker == "cllm" else {"loop": loop_of(arguments)}
                 before = points.find(**wanted)
                 if before is not None and not arguments.redo:
                     continue

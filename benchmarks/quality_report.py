@@ -71,10 +71,14 @@ def _cell(values: Sequence[float] | None) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):.3f} to {max(values):.3f})"
 
 
-def newest_corpus(points: Sequence[Point], corpus: str) -> list[Point]:
-    """The points of `corpus`; of those over different files, the ones with the files measured last."""
+def newest(points: Sequence[Point], corpus: str) -> list[Point]:
+    """The points of `corpus` that belong together: of the files, the options and the plain loop measured last."""
     own = [p for p in points if p["corpus"] == corpus and p["kind"] == "point"]
-    return [p for p in own if p["sha256"] == own[-1]["sha256"]]
+    last = {p["maker"]: p for p in own}
+    same = ("options", "loop")
+    return [
+        p for p in own if p["sha256"] == own[-1]["sha256"] and all(p.get(k) == last[p["maker"]].get(k) for k in same)
+    ]
 
 
 def corpus_text(corpus: str, points: Sequence[Point]) -> str:
@@ -128,11 +132,14 @@ def lines_of(points: Sequence[Point]) -> list[Line]:
 def report(points: Sequence[Point], out: Path, command: str) -> None:
     """quality.md, quality.json and quality.png in `out`."""
     names = list(dict.fromkeys(p["corpus"] for p in points if p["kind"] == "point"))
-    chosen = {name: newest_corpus(points, name) for name in names}
+    chosen = {name: newest(points, name) for name in names}
     processors = sorted({p["processor"] for own in chosen.values() for p in own})
     text = "\n".join(corpus_text(name, own) for name, own in chosen.items())
     if len(processors) > 1:
         text += f"\nThese points are of different machines and must not be compared: {', '.join(processors)}.\n"
+    versions = sorted({p.get("version", "") for own in chosen.values() for p in own if p["maker"] == "cllm"})
+    if len(versions) > 1:
+        text += f"\nThe points of cllm train are of different versions of it: {', '.join(versions)}.\n"
     write_results(out, "quality", command, {"points": [dict(p) for p in points]}, text)
     if not chosen:
         return

@@ -18,7 +18,7 @@ from benchmarks.corpora import CorpusMissing, list_sha256, newest_archive, unpac
 from benchmarks.gemm import mfu
 from benchmarks.plots import Bar, Line, bars, curves, spaced
 from benchmarks.quality import Points
-from benchmarks.quality_report import corpus_text, minutes_to_reach, report, times_longer, times_shorter
+from benchmarks.quality_report import corpus_text, minutes_to_reach, newest, report, times_longer, times_shorter
 from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
 from benchmarks.scaling import rank_counts
 from benchmarks.zpaq import methods
@@ -146,6 +146,13 @@ def test_the_report_has_table_data_and_picture(tmp_path: Path, capsys: pytest.Ca
 def test_points_of_other_machines_are_not_compared_in_silence(tmp_path: Path) -> None:
     report([*POINTS, {**POINTS[0], "minutes": 2.0, "processor": "another"}], tmp_path, "")
     assert "must not be compared: a machine, another" in (tmp_path / "quality.md").read_text()
+
+
+def test_only_points_that_belong_together_are_in_one_curve() -> None:
+    small, large = {"size": "3x128"}, {"size": "6x256"}
+    old = [point("plain", 3.0, minutes=1.0, loop=small), {**point("xz", 2.0), "sha256": "older files"}]
+    new = [point("plain", 2.0, minutes=1.0, loop=large), point("cllm", 1.0, minutes=1.0, options=[])]
+    assert newest([*old, *new, {**new[0], "kind": "grid"}], "glibc") == new
 
 
 def test_finished_points_are_kept(tmp_path: Path) -> None:
