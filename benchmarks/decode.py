@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
 
-from benchmarks.measure import machine, spread, table, write_results
-from benchmarks.plots import Bar, bars
+from benchmarks.measure import command_line, machine, spread, table, write_results
+from benchmarks.plots import Bar, bars, rounds_note
 from cllm.inference.engine import Engine
 from cllm.model.config import ModelConfig, config_for
 from cllm.model.transformer import Transformer
@@ -123,9 +123,9 @@ def main() -> None:
         f"\nOne prompt of {arguments.prompt} tokens, then {arguments.tokens} one by one; fp32, "
         f"{arguments.threads} thread(s), vocabulary {arguments.vocabulary}; median of {arguments.rounds} rounds.\n"
     )
-    command = " ".join(["python -m benchmarks.decode", *sys.argv[1:]])
+    command = command_line("decode")
     write_results(arguments.out, "decode", command, {"tokens_per_s": found}, text)
-    subtitle = f"tokens per second after the prompt, median and spread  ·  {machine()['processor']}"
+    subtitle = rounds_note("tokens per second after the prompt", arguments.rounds, machine()["processor"])
     bars(arguments.out / "decode.png", "Completing, one prompt at a time", subtitle, groups, "tokens per second")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import signal
 import statistics
 import subprocess
@@ -121,6 +122,11 @@ def machine() -> dict[str, Any]:
         "processor": name, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
         "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
+
+
+def command_line(name: str) -> str:
+    """The command that runs now, as a person would repeat it."""
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -137,6 +137,11 @@ def spaced(places: Sequence[float], least: float) -> list[float]:
     return moved
 
 
+def rounds_note(what: str, rounds: int, machine: str) -> str:
+    """The line below a headline."""
+    return f"{what}, {'one round' if rounds == 1 else f'median and spread of {rounds} rounds'}  ·  {machine}"
+
+
 def number(value: float) -> str:
     """Three digits of small numbers, all of large ones."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -151,7 +156,7 @@ def bars(
         rows = sum(len(group) for group in groups.values())
         width, height = 8.4, 1.85 + 0.34 * rows + 0.34 * len(groups)
         figure = new_figure(title, subtitle, width, height)
-        axes = figure.add_axes((1.15 / width, 1.0 / height, 1 - 2.35 / width, 1 - 1.85 / height))
+        axes = figure.add_axes((1.15 / width, 1.0 / height, 1 - 2.65 / width, 1 - 1.85 / height))
         tidy(axes, "x")
         axes.spines["bottom"].set_visible(False)
         if log:

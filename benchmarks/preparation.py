@@ -1,7 +1,7 @@
 """Time from sources to shards for 100 MB, and from the start of `cllm train` to its first step on the standard library.
 
-The 100 MB are distinct C sources of glibc, unpacked from Debian's package; where there are fewer, copies are added in
-which every name has a number of its own, so that none of them is a duplicate.
+The 100 MB are C sources of glibc, unpacked from Debian's package, and copies of them in which every name has a number,
+so that no copy is a duplicate of another.
 
     python -m benchmarks.preparation
 """
@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from benchmarks import corpora
-from benchmarks.measure import ROOT_ENVIRONMENT, machine, process, spread, table, write_results
-from benchmarks.plots import Bar, bars
+from benchmarks.measure import ROOT_ENVIRONMENT, command_line, machine, process, spread, table, write_results
+from benchmarks.plots import Bar, bars, rounds_note
 
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
 Times = dict[str, float]  # what -> seconds from the start of the process
@@ -140,11 +140,11 @@ def main() -> None:
     for about, times in ((size, shards), ("Standard library", starts)):
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in times[-1].items())
         text += f"{about}, last round, seconds from the start to each stage: {stages}.\n"
-    command = " ".join(["python -m benchmarks.preparation", *sys.argv[1:]])
+    command = command_line("preparation")
     results = {"seconds": figures, "shards": shards, "starts": starts, "prepared": made}
     write_results(arguments.out, "preparation", command, results, text)
     groups = {"": {name: Bar.of(spread(values), "s") for name, values in figures.items()}}
-    subtitle = f"seconds, median and spread of {arguments.rounds} rounds  ·  {machine()['processor']}"
+    subtitle = rounds_note("seconds", arguments.rounds, machine()["processor"])
     bars(arguments.out / "preparation.png", "From sources to the first step", subtitle, groups, "seconds")
 
 

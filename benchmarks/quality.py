@@ -20,8 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cllm
 from benchmarks import corpora
-from benchmarks.measure import ROOT_ENVIRONMENT, machine
+from benchmarks.corpora import list_sha256
+from benchmarks.measure import ROOT_ENVIRONMENT, command_line, machine
 from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared, splits_sha256
 from benchmarks.quality_report import MAKERS, report
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
@@ -32,6 +34,7 @@ from cllm.storage import write_json
 from cllm.workspace import Workspace
 
 Point = dict[str, Any]
+TRAINER = ("corpus", "model", "training")
 GRID_STEP = 2.0  # the grid grows by this factor while its best rate is at an edge
 MOST_RATE, LEAST_RATE = 0.02, 5e-5
 
@@ -59,14 +62,10 @@ class Points:
 
 @cache
 def version() -> str:
-    """The commit of this repository, with "-dirty" when files were changed since; "" outside one."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    """A digest of what a training depends on: the trainer's sources, without the command line, studio and reports."""
+    package = Path(cllm.__file__).parent
+    files = [f for f in package.rglob("*.py") if f.parent == package or f.relative_to(package).parts[0] in TRAINER]
+    return list_sha256((f.relative_to(package).as_posix(), f.read_bytes()) for f in files)[:12]
 
 
 def say(text: str) -> None:
@@ -91,13 +90,13 @@ def cllm_point(data: Prepared, minutes: float, seed: int, options: list[str], wo
     with tempfile.TemporaryDirectory(dir=work, prefix="cllm-") as name:
         cwd = Path(name)
         what = list(data.corpus.arguments) if seed == 0 else [str(data.text.resolve())]
-        cllm = [sys.executable, "-m", "cllm"]
-        train = [*cllm, "train", *what, f"--minutes={minutes:g}", f"--seed={seed}", "--json", *options]
+        command = [sys.executable, "-m", "cllm"]
+        train = [*command, "train", *what, f"--minutes={minutes:g}", f"--seed={seed}", "--json", *options]
         lines, wall_s = output_of(train, cwd)
         run = Workspace(cwd).run()
         if splits_sha256(run.corpus) != data.splits_sha256:
             sys.exit(f"{data.corpus.name}: the run split the files in another way than the comparison: {run.corpus}")
-        figures, _ = output_of([*cllm, "evaluate", "latest", "--json", "--no-baselines", "--completions=0"], cwd)
+        figures, _ = output_of([*command, "evaluate", "latest", "--json", "--no-baselines", "--completions=0"], cwd)
         plan = next(line for line in lines if line["event"] == "plan")
         result = lines[-1]
     return {
@@ -245,7 +244,7 @@ def main() -> None:
             work = arguments.out / "quality" / f"{corpus.name}-{corpus.sha256[:12]}"
             data = prepared(corpus, work, arguments.vocabulary)
             measure(points, data, arguments, work)
-    report(points.all, arguments.out, " ".join(["python -m benchmarks.quality", *sys.argv[1:]]))
+    report(points.all, arguments.out, command_line("quality"))
 
 
 if __name__ == "__main__":

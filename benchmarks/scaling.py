@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Speed, machine, speed, spread, table, trainer, write_results
-from benchmarks.plots import Bar, bars
+from benchmarks.measure import Speed, command_line, machine, speed, spread, table, trainer, write_results
+from benchmarks.plots import Bar, bars, rounds_note
 from cllm.machine import usable_cores
 
 
@@ -78,9 +78,9 @@ def main() -> None:
         size: {str(n): [s.tokens_per_s for s in speeds] for n, speeds in by_ranks.items()}
         for size, by_ranks in found.items()
     }
-    command = " ".join(["python -m benchmarks.scaling", *sys.argv[1:]])
+    command = command_line("scaling")
     write_results(arguments.out, "scaling", command, {"plan": plan, "tokens_per_s": results}, text)
-    subtitle = f"tokens per second, median and spread of {arguments.rounds} rounds  ·  {machine()['processor']}"
+    subtitle = rounds_note("tokens per second", arguments.rounds, machine()["processor"])
     bars(arguments.out / "scaling.png", "Scaling over ranks", subtitle, groups, "tokens per second")
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.gemm import ABOUT, gemm_gflops, mfu
-from benchmarks.measure import Speed, machine, speed, spread, table, trainer, write_results
-from benchmarks.plots import Bar, bars
+from benchmarks.measure import Speed, command_line, machine, speed, spread, table, trainer, write_results
+from benchmarks.plots import Bar, bars, rounds_note
 from benchmarks.reference import Shape
 from cllm.machine import Precision, bf16_pays, has_cpp_compiler
 from cllm.model.config import config_for
@@ -166,7 +166,7 @@ def main() -> None:
         }
         for size, measured in found.items()
     }
-    command = " ".join(["python -m benchmarks.throughput", *sys.argv[1:]])
+    command = command_line("throughput")
     write_results(arguments.out, "throughput", command, {"sizes": results}, text_of(found))
     groups = {
         measured.plan["size"]: {
@@ -174,7 +174,7 @@ def main() -> None:
         }
         for measured in found.values()
     }
-    subtitle = f"tokens per second, median and spread of {arguments.rounds} rounds  ·  {machine()['processor']}"
+    subtitle = rounds_note("tokens per second", arguments.rounds, machine()["processor"])
     bars(arguments.out / "throughput.png", "Training speed", subtitle, groups, "tokens per second")
 
 
