@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks import corpora, preparation
@@ -18,10 +19,13 @@ from benchmarks.corpora import CorpusMissing, list_sha256, newest_archive, unpac
 from benchmarks.gemm import mfu
 from benchmarks.plots import Bar, Line, bars, curves, spaced
 from benchmarks.quality import Points
+from benchmarks.quality_data import plain_bits_per_byte, prepared
 from benchmarks.quality_report import corpus_text, minutes_to_reach, newest, report, times_longer, times_shorter
 from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
 from benchmarks.scaling import rank_counts
 from benchmarks.zpaq import methods
+from cllm.corpus.documents import load
+from cllm.tokenizer import Tokenizer
 
 
 def test_the_digest_of_a_corpus_is_that_of_sha256sum_and_of_no_other_order() -> None:
@@ -219,3 +223,27 @@ def test_copies_of_sources_are_distinct_and_the_size_is_kept(tmp_path: Path) -> 
     assert sum(map(len, texts)) == done <= 150
     assert len(texts) == len(set(texts)) >= 3
     assert math.isclose(done, 150, abs_tol=60)
+
+
+def test_the_plain_model_is_measured_as_our_own_is(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for n in range(3):
+        text = "".join(f"int function_{n}_{i}(int a) {{ return a * {i * n + 7}; }}\n" for i in range(40))
+        (source / f"file{n}.c").write_text(text)
+    corpus = corpora.Corpus("glibc", (str(source),), 3, 0, "a")
+    data = prepared(corpus, tmp_path / "work", 300)
+    assert prepared(corpus, tmp_path / "work", 300) == data  # made once
+    tokenizer = Tokenizer.from_json((data.directory / "tokenizer.json").read_text())
+    torch.manual_seed(0)
+    gpt = GPT(Shape(data.vocabulary, 512, 1, 32, 2))
+    save_model(gpt, tmp_path / "m.safetensors")
+    found = plain_bits_per_byte(tmp_path / "m.safetensors", data, "validation")
+    nats, size = 0.0, 0
+    for document in load(data.text, "validation"):
+        ids = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode_batch([document.text.decode()])[0]]])
+        assert ids.shape[1] <= 512  # one window: the loop's own loss is the figure
+        nats += float(gpt(ids[:, :-1], ids[:, 1:]).detach()) * (ids.shape[1] - 1)
+        size += len(document.text)
+    assert found.bytes == size
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / size, rel=1e-5)
