@@ -112,7 +112,12 @@ def corpus_text(corpus: str, points: Sequence[Point]) -> str:
     if rates:
         chosen = ", ".join(f"{MAKERS[maker]} {rate:g}" for maker, rate in sorted(rates))
         text += f"\nLearning rate, chosen on the validation files: {chosen}.\n"
-    return text
+    taken = {
+        name: [100 * p["wall_s"] / (60 * p["minutes"]) for p in points if p["maker"] == maker]
+        for maker, name in MAKERS.items()
+    }
+    spans = [f"{name} {min(shares):.1f} to {max(shares):.1f} %" for name, shares in taken.items() if shares]
+    return text + (f"\nTime that was taken, of the minutes given: {', '.join(spans)}.\n" if spans else "")
 
 
 def lines_of(points: Sequence[Point]) -> list[Line]:
