@@ -4,7 +4,7 @@
 #   make run MINUTES=20         the same, for longer
 #   make test                   all tests           (make test ARGS="tests/unit -x" for some)
 #   make lint                   ruff, mypy and the layers
-#   make bench                  the figures of README.md that are about speed
+#   make bench                  the figures about speed, in about 40 minutes (make bench BENCH=quality for the others)
 #   make clean                  remove .venv and caches; models, runs and training data stay
 #   make format                 let ruff format the code
 #
@@ -14,6 +14,7 @@
 PYTHON ?= python3
 MINUTES ?= 5
 ARGS ?=
+BENCH ?= throughput scaling decode preparation reducer
 TORCH_INDEX ?=
 
 BIN := .venv/bin
@@ -42,8 +43,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
-	$(BIN)/python -m benchmarks.reducer $(ARGS)
+	$(foreach name,$(BENCH),$(BIN)/python -m benchmarks.$(name) $(ARGS) &&) true
 
 clean:
 	@test -L .venv || rm -rf .venv

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import signal
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ from typing import IO, Any
 SKIP_S = 3.0  # after the first step: caches, allocators and clocks settle
 BLOCK_S = 1.0
 LEAST_BLOCKS = 3
+ROOT_ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[1] / p) for p in ("", "src"))}
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,14 @@ class Speed:
 @contextmanager
 def process(arguments: Sequence[str], cwd: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
     """A process in a group of its own: asked to stop with Ctrl-C, killed with all its children if it does not."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(
-        arguments, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        arguments,
+        cwd=cwd,
+        env=ROOT_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        start_new_session=True,
     ) as running:
         try:
             yield running
@@ -115,6 +122,11 @@ def machine() -> dict[str, Any]:
         "processor": name, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
         "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
+
+
+def command_line(name: str) -> str:
+    """The command that runs now, as a person would repeat it."""
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,9 @@
-"""What CLLM's speed is measured against: a plain fp32 PyTorch training loop, as it is usually written.
+"""What CLLM is measured against: a plain PyTorch training loop, as it is usually written (nanoGPT is one of them).
 
 The layout of GPT-2: LayerNorm, learned positions, fused query-key-value projection, scaled_dot_product_attention, a
 GELU feed-forward four times as wide, tied embeddings. AdamW with gradient clipping, random windows of a token file, all
-cores as threads of one process. Nothing in it is made slow on purpose, and nothing is tuned.
+cores as threads of one process, fp32. Nothing in it is made slow on purpose; --compile and --precision bf16 make it
+faster where the machine allows. With --decay the rate rises over 2 % of the time and follows a cosine to a tenth.
 
     python -m benchmarks.reference tokens.npy --layers 6 --width 256 --heads 4 --context 256 --batch-size 32
 
@@ -13,14 +14,43 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+WARMUP = 0.02  # share of the time
+FLOOR = 0.1  # the rate at the end, as a share of the peak
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a GPT-2 model, in tokens, layers, features and heads."""
+
+    vocabulary: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights; the embedding counts once, being tied."""
+        layer = 12 * self.width**2 + 13 * self.width
+        return (self.vocabulary + self.context) * self.width + self.layers * layer + 2 * self.width
+
+    def flops_per_token(self, context: int) -> float:
+        """Floating point operations of forward and backward for one token, counted as for CLLM's own model."""
+        return 6.0 * (self.parameters - self.context * self.width) + 6 * self.layers * self.width * context
 
 
 class Block(nn.Module):
@@ -47,52 +77,105 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """A decoder in the layout of GPT-2 (Radford et al. 2019)."""
 
-    def __init__(self, vocabulary: int, context: int, layers: int, width: int, heads: int) -> None:
+    def __init__(self, config: Shape) -> None:
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.config = config
+        width = config.width
+        self.tokens, self.positions = nn.Embedding(config.vocabulary, width), nn.Embedding(config.context, width)
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocabulary, bias=False)
+        self.head = nn.Linear(width, config.vocabulary, bias=False)
         self.head.weight = self.tokens.weight
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        for name, weight in self.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):  # projections to the residual stream, as in GPT-2
+                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.layers))
 
-    def forward(self, ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean loss in nats per token."""
+    def hidden(self, ids_BT: Tensor) -> Tensor:
+        """Activations (B, T, D) after the last norm."""
         x = self.tokens(ids_BT) + self.positions(torch.arange(ids_BT.shape[1]))
         for block in self.blocks:
             x = block(x)
-        return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), targets_BT.flatten())
+        out: Tensor = self.norm(x)
+        return out
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores (..., V) of the next token."""
+        out: Tensor = self.head(hidden)
+        return out
+
+    def forward(self, ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean loss in nats per token."""
+        return F.cross_entropy(self.logits(self.hidden(ids_BT)).flatten(0, 1).float(), targets_BT.flatten())
+
+
+def save_model(gpt: GPT, path: Path) -> None:
+    """Weights and shape as a safetensors file."""
+    weights = {name: p.detach().clone() for name, p in gpt.named_parameters()}  # the tied one is there once
+    save_file(weights, path, metadata={name: str(value) for name, value in asdict(gpt.config).items()})
+
+
+def load_model(path: Path) -> GPT:
+    """The model in a file of `save_model`, for use."""
+    with safe_open(path, framework="pt") as stored:
+        gpt = GPT(Shape(**{name: int(value) for name, value in stored.metadata().items()}))
+        gpt.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()}, strict=False)  # noqa: SIM118
+    return gpt.eval().requires_grad_(False)
+
+
+def decayed(peak: float, progress: float) -> float:
+    """The learning rate when `progress` (0..1) of the time is gone: linear warm-up, then a cosine down to `FLOOR`."""
+    if progress < WARMUP:
+        return peak * max(0.01, progress / WARMUP)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARMUP) / (1 - WARMUP))))
+    return peak * (FLOOR + (1 - FLOOR) * cosine)
+
+
+def optimizer_of(gpt: GPT, rate: float) -> torch.optim.AdamW:
+    """AdamW as nanoGPT sets it: decay of the matrices alone."""
+    matrices = [p for p in gpt.parameters() if p.ndim >= 2]
+    others = [p for p in gpt.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95))
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train until the time is over, printing a line a step."""
+    """Train until the time is over, which counts from the start of the process, printing a line a step."""
+    began = psutil.Process().create_time()
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(arguments.seed)
     tokens = np.load(arguments.tokens, mmap_mode="r", allow_pickle=False)
     T = arguments.context
-    gpt = GPT(arguments.vocabulary, T, arguments.layers, arguments.width, arguments.heads)
+    gpt = GPT(Shape(arguments.vocabulary, T, arguments.layers, arguments.width, arguments.heads))
     model = torch.compile(gpt) if arguments.compile else gpt
-    optimizer = torch.optim.AdamW(gpt.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
-    draw = np.random.default_rng(0)
-    end = time.monotonic() + arguments.seconds
-    step = 0
-    while time.monotonic() < end:
+    optimizer = optimizer_of(gpt, arguments.learning_rate)
+    draw = np.random.default_rng(arguments.seed)
+    step, step_s = 0, 0.0
+    while (now := time.time()) + step_s < began + arguments.seconds:
+        rate = arguments.learning_rate
+        if arguments.decay:
+            rate = decayed(rate, (now - began) / arguments.seconds)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         starts = draw.integers(0, len(tokens) - T, arguments.batch_size)
         windows = torch.from_numpy(np.stack([tokens[s : s + T + 1] for s in starts]).astype(np.int64))
-        loss = model(windows[:, :-1], windows[:, 1:])
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+            loss = model(windows[:, :-1], windows[:, 1:])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(gpt.parameters(), 1.0)
         optimizer.step()
         step += 1
-        line = {
-            "step": step, "tokens": step * arguments.batch_size * T, "loss": loss.item(), "time": time.time(),
-        }  # fmt: skip
+        done = time.time()
+        step_s = done - now if step > 1 else 0.0  # the first one compiles
+        line = {"step": step, "tokens": step * arguments.batch_size * T, "loss": loss.item(), "time": done}
         print(json.dumps(line), flush=True)
+    if arguments.save is not None:
+        save_model(gpt, arguments.save)
 
 
 def main() -> None:
@@ -104,8 +187,13 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
     parser.add_argument("--vocabulary", type=int, default=4096, help="default: 4096")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
-    parser.add_argument("--seconds", type=float, default=20.0, help="default: 20")
+    parser.add_argument("--seconds", type=float, default=20.0, help="from the start of the process; default: 20")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 0.001")
+    parser.add_argument("--decay", action="store_true", help="warm up, and decay to the end of the time")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--save", type=Path, help="write the model here, as safetensors")
     train(parser.parse_args())
 
 

@@ -48,7 +48,7 @@ def test_the_reference_learns_what_can_be_learned(tmp_path: Path) -> None:
     shape = ["--layers=1", "--width=32", "--heads=2", "--context=32", "--batch-size=4", "--vocabulary=16"]
     begun = time.time()
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.reference", tmp_path / "tokens.npy", *shape, "--threads=1", "--seconds=2"],
+        [sys.executable, "-m", "benchmarks.reference", tmp_path / "tokens.npy", *shape, "--threads=1", "--seconds=10"],
         cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

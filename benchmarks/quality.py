@@ -1,0 +1,251 @@
+"""Quality against time: bits per byte of test files after M minutes, `cllm train` beside a plain loop and compressors.
+
+One training for each M, as a person would start it; preparation counts for both. The plain loop is
+benchmarks/reference.py on the same training files, its learning rate the best of a grid on the *validation* files.
+Each finished point is kept in quality_points.json, so that the command can be run in pieces and goes on where it was.
+
+    python -m benchmarks.quality --corpora glibc --makers cllm --minutes 1,2,5
+    python -m benchmarks.quality --makers ""             # only the table and the picture of what there is
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cllm
+from benchmarks import corpora
+from benchmarks.corpora import list_sha256
+from benchmarks.measure import ROOT_ENVIRONMENT, command_line, machine
+from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared, splits_sha256
+from benchmarks.quality_report import MAKERS, report
+from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
+from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
+from cllm.machine import bf16_pays, has_cpp_compiler
+from cllm.model.config import config_for
+from cllm.storage import write_json
+from cllm.workspace import Workspace
+
+Point = dict[str, Any]
+TRAINER = ("corpus", "model", "training")
+GRID_STEP = 2.0  # the grid grows by this factor while its best rate is at an edge
+MOST_RATE, LEAST_RATE = 0.02, 5e-5
+
+
+class Points:
+    """What was measured, kept in a file after each point. A point is found by what it is a point of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.all: list[Point] = json.loads(path.read_text()) if path.is_file() else []
+
+    def find(self, **wanted: Any) -> Point | None:
+        """The point that has all of these."""
+        return next((p for p in self.all if all(p.get(k) == v for k, v in wanted.items())), None)
+
+    def add(self, point: Point) -> Point:
+        """Keep a point, in the file too."""
+        about = {"processor": machine()["processor"], "date": time.strftime("%Y-%m-%d"), "version": version()}
+        self.all.append({**point, **about})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, self.all)
+        say(" ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in point.items() if k != "plan"))
+        return point
+
+
+@cache
+def version() -> str:
+    """A digest of what a training depends on: the trainer's sources, without the command line, studio and reports."""
+    package = Path(cllm.__file__).parent
+    files = [f for f in package.rglob("*.py") if f.parent == package or f.relative_to(package).parts[0] in TRAINER]
+    return list_sha256((f.relative_to(package).as_posix(), f.read_bytes()) for f in files)[:12]
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def output_of(arguments: list[str], cwd: Path) -> tuple[list[dict[str, Any]], float]:
+    """The JSON lines that a command prints, and the seconds it took. Ends the program with its words if it fails."""
+    begun = time.time()
+    done = subprocess.run(arguments, cwd=cwd, env=ROOT_ENVIRONMENT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], time.time() - begun
+
+
+def cllm_point(data: Prepared, minutes: float, seed: int, options: list[str], work: Path) -> Point:
+    """One `cllm train --minutes`, then `cllm evaluate` on the test files.
+
+    The split of the files depends on the seed, so other seeds than 0 begin with the text that was prepared with seed 0.
+    """
+    with tempfile.TemporaryDirectory(dir=work, prefix="cllm-") as name:
+        cwd = Path(name)
+        what = list(data.corpus.arguments) if seed == 0 else [str(data.text.resolve())]
+        command = [sys.executable, "-m", "cllm"]
+        train = [*command, "train", *what, f"--minutes={minutes:g}", f"--seed={seed}", "--json", *options]
+        lines, wall_s = output_of(train, cwd)
+        run = Workspace(cwd).run()
+        if splits_sha256(run.corpus) != data.splits_sha256:
+            sys.exit(f"{data.corpus.name}: the run split the files in another way than the comparison: {run.corpus}")
+        figures, _ = output_of([*command, "evaluate", "latest", "--json", "--no-baselines", "--completions=0"], cwd)
+        plan = next(line for line in lines if line["event"] == "plan")
+        result = lines[-1]
+    return {
+        "minutes": minutes, "seed": seed, "wall_s": wall_s, "bits_per_byte": figures[-1]["bits_per_byte"],
+        "test_bytes": figures[-1]["bytes"], "tokens": result["tokens"], "options": options,
+        "plan": {k: plan.get(k) for k in ("size", "vocabulary", "context", "batch_size", "precision", "compile")},
+    }  # fmt: skip
+
+
+def plain_run(
+    data: Prepared, maker: str, minutes: float, seed: int, rate: float, split: str, arguments: argparse.Namespace
+) -> Point:
+    """One run of the plain loop, which has what is left of `minutes` after preparing, measured on `split`."""
+    seconds = minutes * 60 - data.seconds
+    if seconds < 5:
+        sys.exit(f"{data.corpus.name}: preparing takes {data.seconds:.0f} s: --minutes {minutes:g} is too short")
+    shape = config_for(arguments.size, data.vocabulary, arguments.context)
+    extra = []
+    if maker == "compiled":
+        extra = ["--compile"] if has_cpp_compiler() else []
+        extra += ["--precision=bf16"] if bf16_pays() else []
+    with tempfile.TemporaryDirectory() as name:
+        model = Path(name) / "model.safetensors"
+        lines, wall_s = output_of(
+            [
+                sys.executable, "-m", "benchmarks.reference", str(data.tokens.resolve()), "--decay",
+                f"--vocabulary={data.vocabulary}", f"--layers={shape.layers}", f"--width={shape.width}",
+                f"--heads={shape.heads}", f"--context={arguments.context}", f"--batch-size={arguments.batch_size}",
+                f"--seconds={seconds}", f"--learning-rate={rate}", f"--seed={seed}", f"--save={model}", *extra,
+            ],
+            Path(name),
+        )  # fmt: skip
+        likelihood = plain_bits_per_byte(model, data, split)
+    return {
+        "minutes": minutes, "seed": seed, "wall_s": wall_s + data.seconds, "learning_rate": rate, "split": split,
+        "bits_per_byte": likelihood.bits_per_byte, "test_bytes": likelihood.bytes,
+        "tokens": lines[-1]["tokens"], "options": extra, "loop": loop_of(arguments),
+    }  # fmt: skip
+
+
+def loop_of(arguments: argparse.Namespace) -> Point:
+    """What a plain run is, but for its rate, seed and time."""
+    return {name: getattr(arguments, name) for name in ("size", "context", "batch_size", "vocabulary")}
+
+
+def best_rate(points: Points, data: Prepared, maker: str, arguments: argparse.Namespace) -> float:
+    """The rate of the lowest validation figure at --grid-minutes; the grid grows while its best is at an edge."""
+    if arguments.learning_rate:
+        return float(arguments.learning_rate)
+    key = {
+        "kind": "grid", "corpus": data.corpus.name, "sha256": data.corpus.sha256, "maker": maker,
+        "minutes": arguments.grid_minutes, "loop": loop_of(arguments),
+    }  # fmt: skip
+    rates = sorted(float(rate) for rate in arguments.grid.split(","))
+    while True:
+        found = {}
+        for rate in rates:
+            point = points.find(**key, learning_rate=rate) or points.add(
+                key | plain_run(data, maker, arguments.grid_minutes, 0, rate, "validation", arguments)
+            )
+            found[rate] = point["bits_per_byte"]
+        best = min(found, key=lambda rate: found[rate])
+        if best == rates[-1] and best * GRID_STEP <= MOST_RATE:
+            rates.append(best * GRID_STEP)
+        elif best == rates[0] and best / GRID_STEP >= LEAST_RATE:
+            rates.insert(0, best / GRID_STEP)
+        else:
+            return best
+
+
+def compressor_points(points: Points, data: Prepared, key: Point) -> None:
+    """xz, PPMd and zpaq, each given the training files."""
+    programs = {"xz": conditional_xz_bytes, "ppmd": conditional_ppmd_bytes, "zpaq": conditional_zpaq_bytes}
+    for maker, program in programs.items():
+        if points.find(**key, maker=maker) is not None:
+            continue
+        training, held_out = data.joined("train"), data.joined("test")
+        begun = time.time()
+        size = program(training, held_out)
+        if size is None:
+            say(INSTALL)
+            continue
+        points.add({
+            **key, "maker": maker, "bits_per_byte": 8 * size / len(held_out), "test_bytes": len(held_out),
+            "wall_s": time.time() - begun,
+        })  # fmt: skip
+
+
+def measure(points: Points, data: Prepared, arguments: argparse.Namespace, work: Path) -> None:
+    """Every point of one corpus that was asked for and is not there yet."""
+    makers = [m for m in arguments.makers.split(",") if m]
+    minutes = [float(m) for m in arguments.minutes.split(",")]
+    seeds = [int(s) for s in arguments.seeds.split(",")]
+    key: Point = {"kind": "point", "corpus": data.corpus.name, "sha256": data.corpus.sha256}
+    if "compressors" in makers:
+        compressor_points(points, data, key)
+    for seed in seeds:
+        for length in minutes:
+            for maker in (m for m in makers if m in MAKERS):
+                options = arguments.cllm_options.split() if maker == "cllm" else []
+                wanted = {**key, "maker": maker, "minutes": length, "seed": seed}
+                wanted |= {"options": options} if maker == "cllm" else {"loop": loop_of(arguments)}
+                before = points.find(**wanted)
+                if before is not None and not arguments.redo:
+                    continue
+                if maker == "cllm":
+                    made = cllm_point(data, length, seed, options, work)
+                else:
+                    rate = best_rate(points, data, maker, arguments)
+                    made = plain_run(data, maker, length, seed, rate, "test", arguments)
+                if before is not None:
+                    points.all.remove(before)
+                points.add({**key, "maker": maker, **made})
+
+
+def main() -> None:
+    """Command line."""
+    about = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=about)
+    parser.add_argument("--corpora", default="glibc,stdlib", help="default: glibc,stdlib")
+    parser.add_argument(
+        "--makers", default="compressors,cllm,plain,compiled",
+        help="compressors, cllm, plain (fp32, eager), compiled (torch.compile, and bf16 where it pays); default: all",
+    )  # fmt: skip
+    parser.add_argument("--minutes", default="1,2,5,10,20", help="one training for each; default: 1,2,5,10,20")
+    parser.add_argument("--seeds", default="0", help="one training for each, too; default: 0")
+    parser.add_argument("--cllm-options", default="", help="more options for cllm train, such as '--size 4x192'")
+    parser.add_argument("--size", default="6x256", help="of the plain loop's model; default: 6x256")
+    parser.add_argument("--context", type=int, default=256, help="of the plain loop; default: 256 tokens")
+    parser.add_argument("--batch-size", type=int, default=32, help="of the plain loop; default: 32 windows")
+    parser.add_argument("--vocabulary", type=int, default=4096, help="of the plain loop; default: 4096 tokens")
+    parser.add_argument("--grid", default="0.0005,0.001,0.002,0.004", help="rates; default: 0.0005,0.001,0.002,0.004")
+    parser.add_argument("--grid-minutes", type=float, default=5, help="time of each trial of the grid; default: 5")
+    parser.add_argument("--learning-rate", type=float, help="of the plain loop, instead of the grid's best")
+    parser.add_argument("--redo", action="store_true", help="measure anew what is there already")
+    parser.add_argument("--cache", type=Path, default=corpora.CACHE, help=f"of corpora; default: {corpora.CACHE}")
+    parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default: artefacts/benchmarks")
+    arguments = parser.parse_args()
+    points = Points(arguments.out / "quality_points.json")
+    unknown = set(filter(None, arguments.makers.split(","))) - {*MAKERS, "compressors"}
+    if unknown:
+        sys.exit(f"--makers {','.join(unknown)}: choose from compressors, {', '.join(MAKERS)}")
+    if arguments.makers:
+        for corpus in corpora.corpora(arguments.corpora.split(","), arguments.cache):
+            work = arguments.out / "quality" / f"{corpus.name}-{corpus.sha256[:12]}"
+            data = prepared(corpus, work, arguments.vocabulary)
+            measure(points, data, arguments, work)
+    report(points.all, arguments.out, command_line("quality"))
+
+
+if __name__ == "__main__":
+    main()
