@@ -4,8 +4,7 @@ Components, each a distribution over the vocabulary, or absent:
 
 - the network;
 - for each length in `LENGTHS`, what followed the context of so many tokens in the training files: count / total;
-- the same with all lengths interpolated by absolute discounting (Ney et al. 1994), from the uniform distribution up;
-- and, with the file's cache: what followed the context in the file so far, for each length; and both sources interpolated.
+- with the file's cache: for each length, what followed the context in the file so far: count / total.
 
 The gate sees a `Situation`, which depends on the context alone and never on the token to be predicted.
 
@@ -22,14 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.memory.cache import FileTrace, trace_files
-from cllm.memory.index import MemoryIndex, Statistics, Trace
+from cllm.memory.index import MemoryIndex, Trace
 from cllm.memory.observe import Observed
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
-DISCOUNT = 0.6  # taken from the count of each continuation, for shorter contexts
-CACHE_WEIGHT = 4.0  # a count in the file so far against one in the training files, where both are interpolated
-STATIC_COMPONENTS = 2 + len(LENGTHS)
-CACHED_COMPONENTS = STATIC_COMPONENTS + 1 + len(LENGTHS)
+STATIC_COMPONENTS = 1 + len(LENGTHS)
+CACHED_COMPONENTS = STATIC_COMPONENTS + len(LENGTHS)
 _LEAST_LOG = -12.0
 
 Floats = NDArray[np.floating[Any]]
@@ -38,7 +35,7 @@ Ints = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Situation:
-    """n positions as the gate sees them; the columns of counts are contexts of 0 tokens and of `LENGTHS`."""
+    """n positions as the gate sees them; the columns of counts are contexts of `LENGTHS` tokens."""
 
     entropy: Floats
     top: Ints
@@ -70,9 +67,9 @@ def features(s: Situation, cached: bool) -> NDArray[np.float32]:
         np.log1p(s.memory_top_total) / 4,
         np.log1p(s.place) / 8,
     ]
-    columns += [*(np.log1p(s.memory_total[:, 1:]) / 4).T, *(np.log1p(s.memory_distinct[:, 1:]) / 4).T]
-    columns += [*(s.memory_total[:, 1:] > 0).T]
-    columns += [*((s.memory_distinct[:, 1:] == 1) * np.log1p(s.memory_total[:, 1:])).T / 2]
+    columns += [*(np.log1p(s.memory_total) / 4).T, *(np.log1p(s.memory_distinct) / 4).T]
+    columns += [*(s.memory_total > 0).T]
+    columns += [*((s.memory_distinct == 1) * np.log1p(s.memory_total)).T / 2]
     if cached:
         columns += [
             has_last,
@@ -87,39 +84,12 @@ def features(s: Situation, cached: bool) -> NDArray[np.float32]:
 
 
 def present(s: Situation, cached: bool) -> NDArray[np.bool_]:
-    """(n, K): which components there are. The network and the interpolated ones always are."""
+    """(n, K): which components there are. The network always is."""
     always = np.ones((len(s.place), 1), dtype=np.bool_)
-    parts = [always, s.memory_total[:, 1:] > 0, always]
+    parts = [always, s.memory_total > 0]
     if cached:
-        parts += [s.file_total > 0, always]
+        parts.append(s.file_total > 0)
     return np.concatenate(parts, axis=1)
-
-
-def interpolated(
-    count: Floats,
-    total: Floats,
-    distinct: Floats,
-    vocabulary: int,
-    file_count: Floats | None = None,
-    file_total: Floats | None = None,
-    file_distinct: Floats | None = None,
-) -> Floats:
-    """Probability of tokens from their counts after contexts of 0 tokens and of `LENGTHS` (the last axis).
-
-    `count` has one more axis in front than is summed over, or none: total and distinct broadcast against it. Of the
-    file's counts, which weigh `CACHE_WEIGHT`, contexts of 0 tokens are left out.
-    """
-    p: Floats = np.full(count.shape[:-1], 1 / vocabulary)
-    for column in range(count.shape[-1]):
-        kept = np.maximum(count[..., column] - DISCOUNT, 0.0)
-        mass = np.asarray(total[..., column], dtype=np.float64)
-        taken = DISCOUNT * distinct[..., column]
-        if file_count is not None and file_total is not None and file_distinct is not None and column > 0:
-            kept = kept + CACHE_WEIGHT * np.maximum(file_count[..., column - 1] - DISCOUNT, 0.0)
-            mass = mass + CACHE_WEIGHT * file_total[..., column - 1]
-            taken = taken + CACHE_WEIGHT * DISCOUNT * file_distinct[..., column - 1]
-        p = np.where(mass > 0, (kept + taken * p) / np.maximum(mass, 1.0), p)
-    return p
 
 
 @dataclass(frozen=True)
@@ -128,27 +98,16 @@ class Evidence:
 
     situation: Situation
     network_log: NDArray[np.float32]  # (n,) nats
-    memory_count: Ints  # (n, 1 + L) of the token that stands there
+    memory_count: Ints  # (n, L) of the token that stands there
     file_count: Ints  # (n, L)
-    vocabulary: int
     documents: NDArray[np.int64]  # (n,)
 
     def probabilities(self, cached: bool) -> NDArray[np.float32]:
         """(n, K): 0 where a component is absent."""
         s = self.situation
-        memory = self.memory_count[:, 1:] / np.maximum(1, s.memory_total[:, 1:])
-        total, distinct = s.memory_total, s.memory_distinct
-        parts = [
-            np.exp(self.network_log)[:, None],
-            memory,
-            interpolated(self.memory_count, total, distinct, self.vocabulary)[:, None],
-        ]
+        parts = [np.exp(self.network_log)[:, None], self.memory_count / np.maximum(1, s.memory_total)]
         if cached:
             parts.append(self.file_count / np.maximum(1, s.file_total))
-            joint = interpolated(
-                self.memory_count, total, distinct, self.vocabulary, self.file_count, s.file_total, s.file_distinct
-            )
-            parts.append(joint[:, None])
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 
@@ -158,7 +117,8 @@ class Counted:
 
     memory: Trace
     memory_distinct: NDArray[np.int64]
-    top: Statistics  # of the longest context
+    top: NDArray[np.int64]  # most frequent token after the longest context; -1: none
+    top_count: NDArray[np.int64]
     top_total: NDArray[np.int64]
     file: FileTrace
     sizes: list[int]
@@ -166,12 +126,12 @@ class Counted:
     @property
     def asked(self) -> NDArray[np.int64]:
         """(n, 2): the tokens whose probability the gate asks the network for."""
-        return np.stack([self.top.top, self.file.last], axis=1)
+        return np.stack([self.top, self.file.last], axis=1)
 
 
 def count(index: MemoryIndex, documents: Sequence[Ints]) -> Counted:
     """Look up all contexts of `documents`, in the memory and in the documents themselves."""
-    trace = index.trace(documents, (0, *LENGTHS))
+    trace = index.trace(documents, LENGTHS)
     n = len(trace.longest)
     distinct = np.zeros(trace.low.shape, dtype=np.int64)
     top, top_count, top_total = np.full(n, -1, dtype=np.int64), *np.zeros((2, n), dtype=np.int64)
@@ -180,24 +140,22 @@ def count(index: MemoryIndex, documents: Sequence[Ints]) -> Counted:
         low, high = trace.low[rows, column], trace.high[rows, column]
         found = index.statistics(low, high)
         distinct[rows, column] = found.distinct
-        if column > 0:  # longer contexts come later, and are what remains
-            top[rows], top_count[rows], top_total[rows] = found.top, found.top_count, high - low
+        # Longer contexts come later, and are what remains.
+        top[rows], top_count[rows], top_total[rows] = found.top, found.top_count, high - low
     sizes = [len(d) for d in documents]
-    return Counted(
-        trace, distinct, Statistics(top * 0, top, top_count), top_total, trace_files(documents, LENGTHS), sizes
-    )
+    return Counted(trace, distinct, top, top_count, top_total, trace_files(documents, LENGTHS), sizes)
 
 
-def join(counted: Counted, observed: Observed, vocabulary: int) -> Evidence:
+def join(counted: Counted, observed: Observed) -> Evidence:
     """The evidence of the documents that were counted, and that the network has read."""
     starts = np.cumsum([0, *counted.sizes])[:-1]
     total = (counted.memory.high - counted.memory.low).astype(np.int64)
     situation = Situation(
         observed.entropy, observed.top, observed.top_log, observed.asked,
         total, counted.memory_distinct, counted.memory.longest,
-        counted.top.top, counted.top.top_count, counted.top_total,
+        counted.top, counted.top_count, counted.top_total,
         counted.file.total, counted.file.distinct, counted.file.last,
         np.arange(total.shape[0]) - np.repeat(starts, counted.sizes),
     )  # fmt: skip
     owner = np.repeat(np.arange(len(counted.sizes)), counted.sizes)
-    return Evidence(situation, observed.target, counted.memory.count, counted.file.count, vocabulary, owner)
+    return Evidence(situation, observed.target, counted.memory.count, counted.file.count, owner)

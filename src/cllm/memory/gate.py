@@ -1,8 +1,8 @@
 """The gate: weights of the components from what is seen of the context, by a network of one hidden layer.
 
-Trained by maximum likelihood of the mixture on files that neither the network nor the memory has seen. How long is found
-by cross-fitting: two gates learn from one half of the files each, and are judged on the other. numpy only, so that it
-costs microseconds at each token of a completion; `fit` uses torch.
+Trained by maximum likelihood of the mixture on files that neither the network nor the memory has seen. How long is
+found by cross-fitting: two gates learn from one half of the files each, and are judged on the other. Used with numpy
+alone, so that it costs microseconds at each token of a completion; `fit` uses torch.
 
 Shapes: n positions, F features, H hidden units, K components.
 """
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 HIDDEN = 64
 NETWORK_FIRST = 3.0  # log weight of the network in a gate that has learned nothing
-_BATCH, _RATE, _DECAY, MOST_PASSES = 512, 4e-3, 1e-4, 24
+_LARGEST_BATCH, _SMALLEST_BATCH, _STEPS, _RATE, _DECAY = 1024, 64, 40, 8e-3, 1e-4
+PASSES = 12
 _LEAST_TOKENS = 256  # from which a gate can be learned at all
+_LAYERS = ("inner", "inner_bias", "outer", "outer_bias")
 Floats = NDArray[np.float32]
 
 
@@ -39,9 +41,7 @@ class Gate:
         bias[0] = NETWORK_FIRST + np.log(components)
         random = np.random.default_rng(0)
         inner = (random.standard_normal((features, HIDDEN)) / np.sqrt(features)).astype(np.float32)
-        return cls(
-            inner, np.zeros(HIDDEN, dtype=np.float32), np.zeros((HIDDEN, components), dtype=np.float32), bias
-        )
+        return cls(inner, np.zeros(HIDDEN, dtype=np.float32), np.zeros((HIDDEN, components), dtype=np.float32), bias)
 
     def weights(self, features: Floats, present: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(n, K): they sum to one, and are zero for what is absent."""
@@ -55,20 +55,19 @@ class Gate:
 
     def arrays(self, name: str) -> dict[str, Floats]:
         """For storing; see `from_arrays`."""
-        layers = {"inner": self.inner, "inner_bias": self.inner_bias, "outer": self.outer, "outer_bias": self.outer_bias}
-        return {f"{name}.{layer}": array for layer, array in layers.items()}
+        return {f"{name}.{layer}": getattr(self, layer) for layer in _LAYERS}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], name: str) -> Gate:
         """What `arrays` gave. Raises `KeyError`."""
-        return cls(*(arrays[f"{name}.{layer}"] for layer in ("inner", "inner_bias", "outer", "outer_bias")))
+        return cls(*(arrays[f"{name}.{layer}"] for layer in _LAYERS))
 
 
 def _learn(
     start: Gate, features: Floats, present: NDArray[np.bool_], p: Floats, passes: int,
-    held_out: tuple[Floats, NDArray[np.bool_], Floats] | None = None,
+    held_out: tuple[Floats, NDArray[np.bool_], Floats] | None = None, stop: int | None = None,
 ) -> tuple[Gate, list[float]]:  # fmt: skip
-    """The gate after so many passes, and its loss (nats per token) on `held_out` after each."""
+    """The gate after `stop` of so many passes, and its loss (nats per token) on `held_out` after each."""
     import torch
 
     x, mask, q = torch.from_numpy(features), torch.from_numpy(~present), torch.from_numpy(p)
@@ -76,14 +75,15 @@ def _learn(
     optimizer = torch.optim.AdamW(layers, lr=_RATE, weight_decay=_DECAY)
     generator = torch.Generator().manual_seed(0)
     n = len(x)
-    steps, step = passes * -(-n // _BATCH), 0
+    batch = max(_SMALLEST_BATCH, min(_LARGEST_BATCH, n // _STEPS))  # some dozens of steps a pass, where it can be
+    steps, step = passes * -(-n // batch), 0
     losses = []
 
     def now() -> Gate:
         return Gate(*(layer.detach().numpy().copy() for layer in layers))
 
-    for _ in range(passes):
-        for rows in torch.randperm(n, generator=generator).split(_BATCH):
+    for _ in range(passes if stop is None else stop):
+        for rows in torch.randperm(n, generator=generator).split(batch):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * min(1.0, (step + 1) / 50) * (1 - step / steps)
             step += 1
@@ -113,25 +113,17 @@ class Fitted:
     passes: int
 
 
-def fit(
-    features: Floats, present: NDArray[np.bool_], p: Floats, documents: NDArray[np.int64], passes: int = 0
-) -> Fitted:
-    """Learn a gate from n positions of `documents` (their numbers, (n,)); `passes` 0 means chosen by cross-fitting."""
+def fit(features: Floats, present: NDArray[np.bool_], p: Floats, documents: NDArray[np.int64]) -> Fitted:
+    """Learn a gate from n positions of `documents` (their numbers, (n,))."""
     start = Gate.untrained(features.shape[1], p.shape[1])
-    if len(p) < _LEAST_TOKENS:
-        return Fitted(start, None, 0)
     half = documents % 2 == 1
-    loss = None
-    if half.any() and not half.all():
-        sums: dict[int, float] = {}
-        for number in (passes,) if passes else (MOST_PASSES // 4, MOST_PASSES // 2, MOST_PASSES):
-            for learned in (half, ~half):
-                gate, _ = _learn(start, features[learned], present[learned], p[learned], number)
-                judged = loss_of(gate, features[~learned], present[~learned], p[~learned])
-                sums[number] = sums.get(number, 0.0) + judged * (~learned).mean()
-            if sums[number] > min(sums.values()):
-                break
-        passes = min(sums, key=lambda number: sums[number])
-        loss = sums[passes]
-    gate, _ = _learn(start, features, present, p, passes or MOST_PASSES // 4)
-    return Fitted(gate, loss, passes)
+    if len(p) < _LEAST_TOKENS or half.all() or not half.any():
+        return Fitted(start, None, 0)
+    judged = np.zeros(PASSES + 1)
+    for learned in (half, ~half):
+        held_out = features[~learned], present[~learned], p[~learned]
+        losses = _learn(start, features[learned], present[learned], p[learned], PASSES, held_out)[1]
+        judged += (~learned).mean() * np.array([loss_of(start, *held_out), *losses])
+    passes = int(judged.argmin())  # on tiny files a gate may be best that has learned nothing
+    gate = _learn(start, features, present, p, PASSES, None, passes)[0]
+    return Fitted(gate, float(judged[passes]), passes)
