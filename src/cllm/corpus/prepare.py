@@ -67,8 +67,8 @@ def prepare(
 
     `paths` are directories, files, and prepared text files, whose splits are kept when their manifest is beside them;
     `stdlib` adds Python's standard library. `only` names the files of the directories that may stay, relative to them;
-    what is left out anyway is not taken for being named. `without` names files, as the manifest does, to leave out. `progress` gets (stage, done, total); `note` gets a line about
-    a file that was at `out` and had to be moved aside.
+    what is left out anyway is not taken for being named. `without` names files, as the manifest does, to leave out.
+    `progress` gets (stage, done, total); `note` gets a line about a file that was at `out` and had to be moved aside.
     Raises `InvalidInput` for a path that cannot be used, `EmptyCorpus` when nothing is left, `StorageFull`.
     """
     report = progress or (lambda stage, done, total: None)
@@ -106,7 +106,7 @@ def prepare(
 
 
 def _leave_out(sources: Sources, without: Collection[str]) -> Sources:
-    """Give the files that `without` names the reason why they are not used. Raises `InvalidInput` if one is not there."""
+    """Give the files that `without` names the reason why they are not used. Raises `InvalidInput` if one is missing."""
     names = set(without)
     there = {source.path for source in sources.files} | {e.path for e in sources.left_out_before}
     if missing := sorted(names - there):

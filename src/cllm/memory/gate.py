@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 HIDDEN = 64
 NETWORK_FIRST = 3.0  # log weight of the network in a gate that has learned nothing
 _LARGEST_BATCH, _SMALLEST_BATCH, _STEPS, _RATE, _DECAY = 1024, 64, 40, 8e-3, 1e-4
-PASSES = 12
+PASSES = 20
 _LEAST_TOKENS = 256  # from which a gate can be learned at all
 _LAYERS = ("inner", "inner_bias", "outer", "outer_bias")
 Floats = NDArray[np.float32]
@@ -116,9 +116,11 @@ class Fitted:
 def fit(features: Floats, present: NDArray[np.bool_], p: Floats, documents: NDArray[np.int64]) -> Fitted:
     """Learn a gate from n positions of `documents` (their numbers, (n,))."""
     start = Gate.untrained(features.shape[1], p.shape[1])
-    half = documents % 2 == 1
-    if len(p) < _LEAST_TOKENS or half.all() or not half.any():
+    if len(p) < _LEAST_TOKENS:
         return Fitted(start, None, 0)
+    half = documents % 2 == 1
+    if half.all() or not half.any():  # a single file: its beginning and its end
+        half = np.arange(len(p)) >= len(p) // 2
     judged = np.zeros(PASSES + 1)
     for learned in (half, ~half):
         held_out = features[~learned], present[~learned], p[~learned]
