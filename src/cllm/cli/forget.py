@@ -29,8 +29,9 @@ def command(model: str, files: tuple[str, ...], out: Path | None, list_files: bo
     """Take FILEs out of the memory of MODEL, exactly, and write the result as a new model file.
 
     FILEs are named as in the manifest of the training data, or by their place on the disk. The receipt gives bits per
-    byte of each: by the network alone, with the memory as it was, and with the new one. The network's own weights stay; the
-    command that is printed trains anew without the files. MODEL itself is left as it is: delete it to be rid of it.
+    byte of each: by the network alone, with the memory as it was, and with the new one. The network's own weights
+    stay; the command that is printed trains anew without the files. MODEL itself is left as it is: delete it to be
+    rid of it.
     """
     path = find_model(Workspace.here(), model)
 

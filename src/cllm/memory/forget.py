@@ -44,7 +44,7 @@ def find_documents(memory: Memory, names: Sequence[str]) -> list[int]:
         if name in number:
             found.add(number[name])
             continue
-        absolute = os.path.abspath(name)
+        absolute = str(Path(name).absolute())
         ends = [d for path, d in number.items() if absolute.endswith("/" + path)]
         if not ends:
             raise InvalidInput(
@@ -76,7 +76,7 @@ def receipts(loaded: LoadedModel, before: Memory, after: Memory, documents: Sequ
 
 
 def write_without(source: Path, target: Path, memory: Memory, forgotten: Sequence[str]) -> None:
-    """Write the model of `source` with another memory to `target`. Raises `InvalidInput` if there is something there."""
+    """Write the model of `source` with another memory to `target`. Raises `InvalidInput` if something is there."""
     if os.path.lexists(target):
         raise InvalidInput(f"{target} is there already: give another place with --out")
     header, sections = container.read(source)

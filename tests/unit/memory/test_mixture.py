@@ -22,13 +22,14 @@ V, EOT = 64, 0
 
 
 def documents(seed: int, count: int, size: int = 120) -> list[np.ndarray]:
-    """Texts that repeat themselves and each other."""
+    """Texts of phrases: twelve that all of them share, and four of their own."""
     random = np.random.default_rng(seed)
-    phrases = [np.random.default_rng(i).integers(1, V, 7) for i in range(12)]
-    return [
-        np.concatenate([phrases[i] if i < 12 else random.integers(1, V, 3) for i in random.integers(0, 16, size // 6)])
-        for _ in range(count)
-    ]
+    shared = [np.random.default_rng(i).integers(1, V, 7) for i in range(12)]
+    texts = []
+    for _ in range(count):
+        phrases = [*shared, *(random.integers(1, V, 7) for _ in range(4))]
+        texts.append(np.concatenate([phrases[i] for i in random.integers(0, 16, size // 6)]))
+    return texts
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_repetition_is_worth_remembering(model: Transformer, memory: Memory) -> 
     """The phrases stand in the memory, and an untrained network knows nothing of them."""
     read = mix(memory, gather(memory.index, model, documents(7, 4)))
     assert read.static.mean() > read.network.mean() + 1
-    assert read.cached.mean() > read.static.mean()
+    assert read.cached.mean() > read.static.mean() + 0.1
 
 
 def test_the_gate_sees_the_context_and_never_the_target(model: Transformer, memory: Memory) -> None:
