@@ -58,6 +58,7 @@ def prepare(
     *,
     seed: int = 0,
     only: Collection[str] | None = None,
+    without: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
     stdlib: bool = False,
     note: Callable[[str], None] | None = None,
@@ -66,8 +67,8 @@ def prepare(
 
     `paths` are directories, files, and prepared text files, whose splits are kept when their manifest is beside them;
     `stdlib` adds Python's standard library. `only` names the files of the directories that may stay, relative to them;
-    what is left out anyway is not taken for being named. `progress` gets (stage, done, total); `note` gets a line about
-    a file that was at `out` and had to be moved aside.
+    what is left out anyway is not taken for being named. `without` names files, as the manifest does, to leave out.
+    `progress` gets (stage, done, total); `note` gets a line about a file that was at `out` and had to be moved aside.
     Raises `InvalidInput` for a path that cannot be used, `EmptyCorpus` when nothing is left, `StorageFull`.
     """
     report = progress or (lambda stage, done, total: None)
@@ -78,8 +79,10 @@ def prepare(
         raise InvalidInput(f"{out} is a directory: give the name of a file to write")
     report("scanning", 0, 0)
     sources = gather([Path(p) for p in paths], stdlib, lambda n: report("scanning", n, n), only)
+    sources.without = frozenset(without)
     with _Pass(out) as reading:
         reading.read(sources, report)
+        _check_left_out(without, [*sources.left_out_before, *reading.left_out])
         reading.drop_near_duplicates(report)
         kept = reading.kept
         _check_not_empty(kept, reading.left_out, sources, paths)
@@ -101,6 +104,12 @@ def prepare(
         )
     _save_manifest(manifest, manifest_path(out), note)
     return manifest
+
+
+def _check_left_out(without: Collection[str], left_out: Sequence[FileEntry]) -> None:
+    """Raises `InvalidInput` if a file that should have been left out was not there."""
+    if missing := sorted(set(without) - {entry.path for entry in left_out}):
+        raise InvalidInput(f"--without {missing[0]}: there is no such file; name it as the manifest does")
 
 
 class _Pass:
