@@ -16,10 +16,10 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _UPDATE_RMS = 0.2  # AdamW's typical update RMS
 
 
-def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """About the nearest semi-orthogonal matrix to `matrix` (m, n), in bf16."""
+def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.bfloat16, iterations: int = 5) -> Tensor:
+    """About the nearest semi-orthogonal matrix to `matrix` (m, n), computed in `dtype`; bf16 is exact enough."""
     a, b, c = _NEWTON_SCHULZ
-    x = matrix.to(torch.bfloat16)
+    x = matrix.to(dtype)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T.contiguous()
@@ -58,8 +58,12 @@ class MuonAdamW:
     `updates` between the ranks (the caller's business; alone there is none), and `apply()`.
     """
 
-    def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
+    def __init__(
+        self, model: nn.Module, settings: OptimizerSettings, matrix_dtype: torch.dtype = torch.bfloat16
+    ) -> None:
+        """`matrix_dtype` is what the processor multiplies fastest: of bf16 in software a step is mostly made of it."""
         self.settings = settings
+        self._matrix_dtype = matrix_dtype
         named = dict(model.named_parameters())
         self.matrices = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith("embed")}
         self.others = {n: p for n, p in named.items() if n not in self.matrices}
@@ -97,7 +101,7 @@ class MuonAdamW:
             self._momentum[name].mul_(beta).add_(parameter.grad, alpha=1 - beta)
             if name in owned:
                 ahead = self._momentum[name].mul(beta).add_(parameter.grad, alpha=1 - beta)
-                self._views[name].copy_(orthogonalise(ahead).reshape(-1))
+                self._views[name].copy_(orthogonalise(ahead, self._matrix_dtype).reshape(-1))
 
     @torch.no_grad()
     def apply(self, learning_rate: float) -> None:

@@ -57,9 +57,10 @@ class Trainer:
     def __init__(self, plan: Plan, settings: TrainSettings, shards: Shards, rank: int) -> None:
         self.plan, self.rank = plan, rank
         self.totals = Totals(spheres=[SphereCount() for _ in range(plan.spheres)])
-        self.model = Transformer(plan.model, torch.bfloat16 if plan.precision == "bf16" else torch.float32)
+        dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
+        self.model = Transformer(plan.model, dtype)
         self.model.initialise(settings.seed)
-        self.optimizer = MuonAdamW(self.model, OptimizerSettings(weight_decay=settings.weight_decay))
+        self.optimizer = MuonAdamW(self.model, OptimizerSettings(weight_decay=settings.weight_decay), dtype)
         self._shares = self.optimizer.shares(plan.ranks)
         self._parameters = list(self.model.parameters())
         self._weights = sum(p.numel() for p in self._parameters)
