@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cllm.errors import InvalidInput, InvalidSettings
 from cllm.inference import sampling
+from cllm.inference.drafts import Ahead, Drafter
 from cllm.inference.engine import Engine, prompt_window
 from cllm.inference.healing import TokenIndex
 from cllm.inference.text import TextStream
@@ -27,6 +28,10 @@ from cllm.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length", "end", "cancelled"]
 _NO_SETTINGS = SamplingSettings()
+
+# Scores that were computed together differ from those computed one by one by some 1e-5 (docs/drafts.md). Where the two
+# likeliest tokens are not further apart than this, a greedy choice is made from scores computed one by one.
+_TOO_CLOSE = 3e-4
 
 
 class Loaded(Protocol):
@@ -49,7 +54,8 @@ class Completion:
     seed: int  # that was used, also when none was set
     prefill_s: float
     decode_s: float  # time in the model and in choosing, without the time of whoever reads the stream
-    decoded: int  # tokens that went through the model one by one
+    decoded: int  # tokens that were read again for the one after them
+    passes: int  # through the model, in which they were: fewer than `decoded` where drafts were right
 
     @property
     def tokens_per_s(self) -> float:
@@ -68,7 +74,7 @@ class _Sequence:
         self._text: list[str] = []
         self._tokens = 0
         self.finish_reason: FinishReason | None = None
-        self.prefill_s, self.decode_s, self.decoded = 0.0, 0.0, 0
+        self.prefill_s, self.decode_s, self.decoded, self.passes = 0.0, 0.0, 0, 0
 
         tokenizer, ids = completer.tokenizer, completer.encode(prompt)
         count = completer.index.back_up([tokenizer.token_bytes(token) for token in ids]) if heal else 0
@@ -78,22 +84,43 @@ class _Sequence:
         if settings.repetition_penalty != 1:
             self._seen = torch.zeros(len(completer.forbidden_V), dtype=torch.bool)
             self._seen[ids] = True
-        self.window = prompt_window([tokenizer.end_of_text, *ids], completer.context, settings.max_tokens)
+        self.ids = [tokenizer.end_of_text, *ids]
+        self.window = prompt_window(self.ids, completer.context, settings.max_tokens)
 
     @property
     def takes_the_likeliest(self) -> bool:
         """Whether the next token is simply the likeliest of those not forbidden."""
         return self._settings.temperature == 0 and not self._remaining and self._seen is None
 
-    def choose(self, logits_V: Tensor) -> int:
-        """The next token, by the settings; `logits_V` is of the tokens after what was accepted so far."""
+    @property
+    def most_left(self) -> int:
+        """Tokens that may still come; more of them may be needed where some only make the prompt's end again."""
+        return self._settings.max_tokens - self._tokens
+
+    def drafter(self) -> Drafter | None:
+        """Proposes tokens, if the settings want it."""
+        return Drafter(self.ids) if self._settings.drafts == "on" else None
+
+    def scores(self, logits_V: Tensor) -> Tensor:
+        """What the next token is chosen from; `logits_V` is of the tokens after what was accepted so far."""
         logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)
         if self._remaining:
             agreeing = torch.tensor(self._completer.index.agreeing_with(self._remaining))
             logits_V = torch.full_like(logits_V, -torch.inf).index_copy_(0, agreeing, logits_V[agreeing])
         if self._seen is not None:
             logits_V = sampling.penalise(logits_V, self._seen, self._settings.repetition_penalty)
-        return sampling.choose(logits_V, self._settings, self._random.random())
+        return logits_V
+
+    def is_close(self, scores_V: Tensor) -> bool:
+        """Whether the choice is greedy, and rounding of the scores could decide it."""
+        if self._settings.temperature > 0:
+            return False
+        first, second = scores_V.topk(2).values.tolist()
+        return bool(first - second <= _TOO_CLOSE)
+
+    def choose(self, scores_V: Tensor) -> int:
+        """The next token, by the settings."""
+        return sampling.choose(scores_V, self._settings, self._random.random())
 
     def accept(self, token: int) -> str:
         """Add a token; returns the text that is now certain, and sets `finish_reason` if it was the last."""
@@ -132,6 +159,7 @@ class _Sequence:
             prefill_s=self.prefill_s,
             decode_s=self.decode_s,
             decoded=self.decoded,
+            passes=self.passes,
         )
 
 
@@ -139,7 +167,7 @@ class Generation:
     """A completion in the making: iterate over its pieces of text, once; `completion` is what there is so far."""
 
     def __init__(self, sequence: _Sequence, engine: Engine) -> None:
-        self._sequence, self._engine = sequence, engine
+        self._sequence, self._ahead = sequence, Ahead(engine, sequence.drafter())
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -154,15 +182,19 @@ class Generation:
     def __iter__(self) -> Iterator[str]:
         sequence = self._sequence
         begin = time.perf_counter()
-        logits_BV = self._engine.prefill([sequence.window])
+        logits_V = self._ahead.prefill(sequence.window)
         sequence.prefill_s = time.perf_counter() - begin
         while not self._cancelled:
             begin = time.perf_counter()
-            token = sequence.choose(logits_BV[0])
+            scores_V = sequence.scores(logits_V)
+            if not self._ahead.settled and sequence.is_close(scores_V):
+                scores_V = sequence.scores(self._ahead.settle())
+            token = sequence.choose(scores_V)
             piece = sequence.accept(token)
             if sequence.finish_reason is None:
-                logits_BV = self._engine.decode_one([token])
+                logits_V = self._ahead.after(token, sequence.most_left - 1)
                 sequence.decoded += 1
+                sequence.passes = self._ahead.passes
                 sequence.decode_s += time.perf_counter() - begin
             if piece:
                 yield piece
@@ -232,7 +264,7 @@ class Completer:
             begin = time.perf_counter()
             likeliest = logits_BV.masked_fill(self.forbidden_V, -torch.inf).argmax(dim=-1).tolist()
             tokens = [
-                likeliest[row] if sequence.takes_the_likeliest else sequence.choose(logits_BV[row])
+                likeliest[row] if sequence.takes_the_likeliest else sequence.choose(sequence.scores(logits_BV[row]))
                 for row, sequence in enumerate(active)
             ]
             for sequence, token in zip(active, tokens, strict=True):
@@ -246,6 +278,7 @@ class Completer:
             logits_BV = engine.decode_one(tokens)
             for sequence in active:
                 sequence.decoded += 1
+                sequence.passes += 1
                 sequence.decode_s += time.perf_counter() - begin
 
     def _sequence(self, prompt: str, settings: SamplingSettings, heal: bool) -> _Sequence:
