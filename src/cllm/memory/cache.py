@@ -1,0 +1,112 @@
+"""The file so far as a model of what follows: which tokens came after the same contexts earlier in the same file.
+
+For one position at a time (`FileCache`, which grows as the file does) and for all positions of whole files at once
+(`trace_files`); both give the same counts. A cache of this kind is that of Kuhn & De Mori (1990), for contexts of many lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class FileTrace:
+    """Of n positions, for the context lengths that were asked for: what the same file says up to there.
+
+    Attributes:
+        total: (n, K) earlier places with the same context.
+        count: (n, K) of these, followed by the token that stands at the position.
+        distinct: (n, K) different tokens that followed.
+        last: (n,) the token that followed the longest such context when it was last seen; -1 where none was.
+    """
+
+    total: NDArray[np.int32]
+    count: NDArray[np.int32]
+    distinct: NDArray[np.int32]
+    last: NDArray[np.int64]
+
+
+def _earlier(group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each element how many before it have the same number, and the order by (number, place)."""
+    keys = (group << 32) | np.arange(len(group))
+    keys.sort()
+    order = keys & 0xFFFF_FFFF
+    number = keys >> 32
+    begins = np.concatenate(([True], number[1:] != number[:-1])) if len(group) else np.zeros(0, dtype=bool)
+    start = np.maximum.accumulate(np.where(begins, np.arange(len(group)), 0))
+    earlier = np.empty(len(group), dtype=np.int64)
+    earlier[order] = np.arange(len(group)) - start
+    return earlier, order
+
+
+def trace_files(documents: Sequence[Ints], lengths: Sequence[int]) -> FileTrace:
+    """The caches of `documents` (token ids, without end_of_text) at every token, for ascending context `lengths` >= 1."""
+    sizes = [len(d) for d in documents]
+    stream = np.concatenate([np.zeros(0, dtype=np.int64), *(np.asarray(d, dtype=np.int64) for d in documents)])
+    n = len(stream)
+    total, count, distinct = (np.zeros((n, len(lengths)), dtype=np.int32) for _ in range(3))
+    last = np.full(n, -1, dtype=np.int64)
+    within = np.arange(n) - np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
+    context = np.repeat(np.arange(len(documents)), sizes)  # the number of each place's context, of growing length
+    where = np.arange(n)  # places that have so many tokens before them
+    for length in range(max(lengths, default=0) + 1):
+        pairs = np.unique((context << 16) | stream[where], return_inverse=True)[1].astype(np.int64)
+        if length in lengths:
+            column = list(lengths).index(length)
+            seen, order = _earlier(context)
+            again = _earlier(pairs)[0]
+            new = (again[order] == 0).astype(np.int64)
+            before = np.cumsum(new) - new
+            opens = seen[order] == 0
+            base = np.maximum.accumulate(np.where(opens, before, 0))
+            total[where, column], count[where, column] = seen, again
+            distinct[where[order], column] = before - base
+            follows = ~opens
+            last[where[order[follows]]] = stream[where[order[np.flatnonzero(follows) - 1]]]
+        # The context of the next place is this one's, with its token.
+        numbered = np.full(n + 1, -1, dtype=np.int64)
+        numbered[where + 1] = pairs
+        where = np.flatnonzero(within > length)
+        context = numbered[where]
+    return FileTrace(total, count, distinct, last)
+
+
+class FileCache:
+    """The counts of one file, which `feed` goes on with by a token in microseconds."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._lengths = tuple(lengths)
+        self._bytes = bytearray()  # two for each token
+        self._counts: dict[bytes, dict[int, int]] = {}
+        self._last: dict[bytes, int] = {}
+
+    def _contexts(self) -> list[bytes | None]:
+        have = len(self._bytes)
+        return [bytes(self._bytes[have - 2 * m :]) if 2 * m <= have else None for m in self._lengths]
+
+    def feed(self, token: int) -> None:
+        """Count a token after all its contexts."""
+        for context in self._contexts():
+            if context is None:
+                break
+            followed = self._counts.setdefault(context, {})
+            followed[token] = followed.get(token, 0) + 1
+            self._last[context] = token
+        self._bytes += token.to_bytes(2, "little")
+
+    def look(self) -> tuple[list[dict[int, int]], int]:
+        """For each context length the tokens that followed with their counts, and the last after the longest, or -1."""
+        contexts = self._contexts()
+        found = [self._counts.get(context, {}) if context is not None else {} for context in contexts]
+        last = -1
+        for context in contexts:
+            if context is not None and context in self._last:
+                last = self._last[context]
+        return found, last
