@@ -10,6 +10,7 @@ that is certain of itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,9 +18,11 @@ from typing import Protocol
 from torch import Tensor
 
 from cllm.inference.engine import Engine
+from cllm.memory.index import MemoryIndex
 
 LONGEST = 32  # tokens of a draft
 _SHORTEST_MATCH = 2  # tokens; the place of the last occurrence of each such pair is kept
+_ASKED = 16  # places of the training files with the longest match
 _LONGEST_MATCH = 64  # tokens compared; more of them tell nothing more
 
 # What a pass of T tokens costs, one token being 1: measured with models of 1 to 15 million weights (docs/drafts.md).
@@ -37,17 +40,51 @@ _MEMORY = 0.97  # weight of what was seen one draft earlier
 class Source(Protocol):
     """Something else to copy from, such as the training files."""
 
-    def follow(self, tokens: Sequence[int], longest: int) -> tuple[int, list[int]]:
-        """How many of the last of `tokens` match somewhere, and at most `longest` tokens that follow there."""
+    def accept(self, token: int) -> None:
+        """The text goes on with this token."""
         ...
+
+    def follow(self, longest: int) -> tuple[int, list[int]]:
+        """How many of the text's last tokens match somewhere, and at most `longest` tokens that follow there."""
+        ...
+
+
+class TrainingFiles:
+    """The `Source` of a memory: what most often followed the longest match in the training files."""
+
+    def __init__(self, index: MemoryIndex) -> None:
+        self._index, self._cursor = index, index.cursor()
+
+    def accept(self, token: int) -> None:
+        self._cursor.feed(token)
+
+    def follow(self, longest: int) -> tuple[int, list[int]]:
+        """See `Source`; of many places with the same match some are asked, and token by token the most of them heard."""
+        match = len(self._cursor.low) - 1
+        if match < _SHORTEST_MATCH:
+            return match, []
+        low, high = int(self._cursor.low[match]), int(self._cursor.high[match])
+        rows = range(low, high) if high - low <= _ASKED else [low + (high - low) * n // _ASKED for n in range(_ASKED)]
+        places = [self._index.tokens[p : p + longest].tolist() for p in self._index.order[rows].tolist()]
+        following: list[int] = []
+        while len(following) < longest:
+            places = [tokens for tokens in places if len(tokens) > len(following)]
+            if not places:
+                break
+            token = Counter(tokens[len(following)] for tokens in places).most_common(1)[0][0]
+            if token == self._index.end_of_text:
+                break
+            following.append(token)
+            places = [tokens for tokens in places if tokens[len(following) - 1] == token]
+        return match, following
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Tokens proposed; `match` tokens before them stood before the same tokens elsewhere."""
+    """Tokens proposed. `kind` tells how far to trust them: by where they are from, and how much matched there."""
 
     tokens: list[int]
-    match: int
+    kind: int
 
 
 NOTHING = Draft([], 0)
@@ -61,8 +98,8 @@ class Drafter:
         self._tokens: list[int] = []
         self._last: dict[tuple[int, int], int] = {}  # pair of tokens -> place after its last occurrence but the newest
         self._pending: tuple[tuple[int, int], int] | None = None
-        self._right = [_PRIOR_WEIGHT * p for p in _PRIOR]
-        self._tested = [_PRIOR_WEIGHT] * len(_PRIOR)
+        self._right = [_PRIOR_WEIGHT * p for p in _PRIOR] * 2  # of matches in the text, and in the source
+        self._tested = [_PRIOR_WEIGHT for _ in _PRIOR] * 2
         for token in tokens:
             self.accept(token)
 
@@ -73,38 +110,41 @@ class Drafter:
         self._tokens.append(token)
         if len(self._tokens) >= _SHORTEST_MATCH:
             self._pending = (self._tokens[-2], token), len(self._tokens)
+        if self._source is not None:
+            self._source.accept(token)
 
     def propose(self, most: int) -> Draft:
-        """The draft of at most `most` tokens that promises the most tokens for its cost; `NOTHING` if none pays."""
+        """The draft of at most `most` tokens that promises the most tokens for its time; `NOTHING` if none pays."""
         if most < 1:
             return NOTHING
-        match, tokens = self._follow(LONGEST)
-        if self._source is not None and match < _LONGEST_MATCH:
-            other, others = self._source.follow(self._tokens[-_LONGEST_MATCH:], LONGEST)
-            if other > match:
-                match, tokens = other, others
-        if match < _SHORTEST_MATCH:
-            return NOTHING
-        length = self._worth(match, min(most, len(tokens)))
-        if not length:
-            self._trust_again(match)
-            return NOTHING
-        return Draft(tokens[:length], match)
+        found = [self._follow(LONGEST)]
+        if self._source is not None:
+            found.append(self._source.follow(LONGEST))
+        best, draft = 1.0, NOTHING
+        for origin, (match, tokens) in enumerate(found):
+            if tokens and match >= _SHORTEST_MATCH:
+                kind = origin * len(_CLASSES) + _class_of(match)
+                rate, length = self._worth(kind, min(most, len(tokens)))
+                if rate > best:
+                    best, draft = rate, Draft(tokens[:length], kind)
+                elif not length:
+                    self._trust_again(kind)
+        return draft
 
     def learn(self, draft: Draft, kept: int) -> None:
         """`kept` tokens of `draft` were chosen; the one after them, if any, was not."""
-        kind = _class_of(draft.match)
+        kind = draft.kind
         self._right[kind] = _MEMORY * self._right[kind] + kept
         self._tested[kind] = _MEMORY * self._tested[kind] + min(kept + 1, len(draft.tokens))
 
-    def _trust_again(self, match: int) -> None:
+    def _trust_again(self, kind: int) -> None:
         """Drift back to the prior, so that a kind of match that failed is tried again some day."""
-        kind = _class_of(match)
-        for values, prior in ((self._right, _PRIOR_WEIGHT * _PRIOR[kind]), (self._tested, _PRIOR_WEIGHT)):
-            values[kind] += _RECOVERY * (prior - values[kind])
+        prior = _PRIOR_WEIGHT * _PRIOR[kind % len(_PRIOR)]
+        self._right[kind] += _RECOVERY * (prior - self._right[kind])
+        self._tested[kind] += _RECOVERY * (_PRIOR_WEIGHT - self._tested[kind])
 
     def _follow(self, longest: int) -> tuple[int, list[int]]:
-        """The match in the text itself: `Source.follow` of its last pair."""
+        """What followed the last pair of tokens where it stood before in the text: as `Source.follow`."""
         tokens = self._tokens
         place = None if self._pending is None else self._last.get(self._pending[0])
         if place is None:
@@ -117,20 +157,19 @@ class Drafter:
             following += following[: longest - len(following)]
         return match, following
 
-    def _worth(self, match: int, most: int) -> int:
-        """The length of a draft, 0 to `most`, that brings the most tokens for the time of a pass."""
-        kind = _class_of(match)
+    def _worth(self, kind: int, most: int) -> tuple[float, int]:
+        """The length of a draft, 0 to `most`, that brings the most tokens for the time of a pass, and how many."""
         trust = min(0.99, self._right[kind] / self._tested[kind])
         best, length = 1.0, 0
         for n in (*(n for n in _LENGTHS if n < most), most):
             rate = (1 - trust ** (n + 1)) / (1 - trust) / (_SEVERAL + _EACH * n)
             if rate > best:
                 best, length = rate, n
-        return length
+        return best, length
 
 
 def _class_of(match: int) -> int:
-    return next(kind for kind, limit in enumerate(_CLASSES) if match <= limit)
+    return next((kind for kind, limit in enumerate(_CLASSES) if match <= limit), len(_CLASSES) - 1)
 
 
 class Ahead:
