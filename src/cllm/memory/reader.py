@@ -16,7 +16,7 @@ Shapes: V vocabulary, L context lengths.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,24 @@ from cllm.memory.index import Cursor, MemoryIndex
 
 _MANY_ROWS = 128  # from which the continuations of a context are kept for the next time
 _MOST_KEPT = 1 << 14  # contexts
-Floats = NDArray[np.floating[Any]]
-_Counts = tuple[NDArray[np.int64], NDArray[np.float64]]  # tokens, and how often each followed
+_ONE = np.ones(1)
+
+
+class _Counts(NamedTuple):
+    """What followed a context: tokens in ascending order, how often each did, and all together."""
+
+    tokens: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    total: int
+
+
+class _Totals(NamedTuple):
+    """Of the contexts of no tokens and of `LENGTHS`; those of the file without the first."""
+
+    memory: list[int]
+    memory_distinct: list[int]
+    file: list[int]
+    file_distinct: list[int]
 
 
 class Continuations:
@@ -38,7 +54,7 @@ class Continuations:
     def __init__(self, index: MemoryIndex, vocabulary: int) -> None:
         self.index = index
         self._kept: OrderedDict[tuple[int, int], _Counts] = OrderedDict()
-        tokens, counts = self.of(0, index.rows)
+        tokens, counts, _ = self.of(0, index.rows)
         self.distinct = len(tokens)  # of all tokens
         self.of_nothing = np.full(vocabulary, DISCOUNT * len(tokens) / vocabulary)  # after the context of no tokens
         self.of_nothing[tokens] += counts - DISCOUNT
@@ -47,9 +63,9 @@ class Continuations:
             self.of_nothing[:] = 1 / vocabulary
 
     def of(self, low: int, high: int) -> _Counts:
-        """Tokens in ascending order, and how often they followed the contexts of these rows."""
+        """What followed the contexts of these rows."""
         if high - low == 1:
-            return self.index.next[low:high].astype(np.int64), np.ones(1)
+            return _Counts(self.index.next[low:high].astype(np.int64), _ONE, 1)
         if high - low < _MANY_ROWS:
             return _counted(self.index.next[low:high])
         key = low, high
@@ -62,7 +78,7 @@ class Continuations:
 
 def _counted(tokens: NDArray[np.uint16]) -> _Counts:
     values, counts = np.unique(tokens, return_counts=True)
-    return values.astype(np.int64), counts.astype(np.float64)
+    return _Counts(values.astype(np.int64), counts.astype(np.float64), len(tokens))
 
 
 class Reader:
@@ -84,37 +100,41 @@ class Reader:
         """Probabilities (V,) of the next token, given the network's log probabilities of it."""
         counted = self._counted()
         in_file, last = self._file.look()
-        s = self._situation(log_p_V, counted, in_file, last)
+        p_V = np.exp(log_p_V)
+        totals = _Totals(
+            [self._continuations.index.rows, *(0 if c is None else c.total for c in counted)],
+            [self._continuations.distinct, *(0 if c is None else len(c.tokens) for c in counted)],
+            [sum(followed.values()) for followed in in_file],
+            [len(followed) for followed in in_file],
+        )
+        s = self._situation(log_p_V, p_V, totals, counted, last)
         weights = self._gate.weights(features(s, cached=True), present(s, cached=True))[0].tolist()
-        memory_total, memory_distinct = s.memory_total[0].tolist(), s.memory_distinct[0].tolist()
-        file_total, file_distinct = s.file_total[0].tolist(), s.file_distinct[0].tolist()
 
         L = len(LENGTHS)
         alone, joint = weights[1 + L], weights[-1]  # what is left of both interpolated components for shorter contexts
         tokens: list[NDArray[np.int64]] = []
         parts: list[NDArray[np.float64]] = []
         for k in reversed(range(L)):
-            m, f = memory_total[k + 1], CACHE_WEIGHT * file_total[k]
+            m, f = totals.memory[k + 1], CACHE_WEIGHT * totals.file[k]
             if not m and not f:
                 continue
             mass = m + f
             if (counts := counted[k]) is not None:
                 kept = alone / m + joint / mass
-                tokens.append(counts[0])
-                parts.append((weights[1 + k] / m + kept) * counts[1] - DISCOUNT * kept)
-                alone *= DISCOUNT * memory_distinct[k + 1] / m
+                tokens.append(counts.tokens)
+                parts.append((weights[1 + k] / m + kept) * counts.counts - DISCOUNT * kept)
+                alone *= DISCOUNT * totals.memory_distinct[k + 1] / m
             if followed := in_file[k]:
                 kept = CACHE_WEIGHT * joint / mass
                 tokens.append(np.fromiter(followed.keys(), np.int64, len(followed)))
                 times = np.fromiter(followed.values(), np.float64, len(followed))
-                parts.append((weights[2 + L + k] / file_total[k] + kept) * times - DISCOUNT * kept)
-            joint *= DISCOUNT * (memory_distinct[k + 1] + CACHE_WEIGHT * file_distinct[k]) / mass
-        p_V = np.exp(log_p_V, dtype=np.float64)
-        p_V *= weights[0]
-        p_V += (alone + joint) * self._continuations.of_nothing
+                parts.append((weights[2 + L + k] / totals.file[k] + kept) * times - DISCOUNT * kept)
+            joint *= DISCOUNT * (totals.memory_distinct[k + 1] + CACHE_WEIGHT * totals.file_distinct[k]) / mass
+        mixed_V = weights[0] * p_V.astype(np.float64)
         if parts:
-            p_V += np.bincount(np.concatenate(tokens), np.concatenate(parts), len(p_V))
-        return p_V
+            mixed_V += np.bincount(np.concatenate(tokens), np.concatenate(parts), len(p_V))
+        mixed_V += (alone + joint) * self._continuations.of_nothing
+        return mixed_V
 
     def _counted(self) -> list[_Counts | None]:
         """What followed each context in the training files; None where it is not there."""
@@ -131,36 +151,33 @@ class Reader:
         return counted
 
     def _situation(
-        self, log_p_V: NDArray[np.float32], counted: list[_Counts | None], in_file: list[dict[int, int]], last: int
+        self,
+        log_p_V: NDArray[np.float32],
+        p_V: NDArray[np.float32],
+        totals: _Totals,
+        counted: list[_Counts | None],
+        last: int,
     ) -> Situation:
-        top = top_count = top_total = -1
-        for counts in reversed(counted):
-            if counts is not None:
-                place = int(counts[1].argmax())
-                top, top_count = int(counts[0][place]), int(counts[1][place])
-                top_total = int(counts[1].sum())
-                break
+        top, top_count, top_total = -1, 0, 0
+        longest = next((counts for counts in reversed(counted) if counts is not None), None)
+        if longest is not None:
+            place = int(longest.counts.argmax())
+            top, top_count, top_total = int(longest.tokens[place]), int(longest.counts[place]), longest.total
         likeliest = int(log_p_V.argmax())
-        asked = [float(log_p_V[token]) if token >= 0 else 0.0 for token in (top, last)]
-        counts_of = [(0, 0) if counts is None else (int(counts[1].sum()), len(counts[0])) for counts in counted]
-        index = self._continuations.index
-
-        def row(*values: float) -> NDArray[Any]:
-            return np.array([values])
-
+        numbers = np.array([[likeliest, len(self._cursor.low) - 1, top, top_count, top_total, last, self._place]])
         return Situation(
-            entropy=np.array([-float(np.exp(log_p_V) @ log_p_V)]),
-            top=np.array([likeliest]),
+            entropy=np.array([-float(p_V @ log_p_V)]),
+            top=numbers[:, 0],
             top_log=log_p_V[likeliest : likeliest + 1],
-            asked_log=np.array([asked]),
-            memory_total=row(index.rows, *(total for total, _ in counts_of)),
-            memory_distinct=row(self._continuations.distinct, *(distinct for _, distinct in counts_of)),
-            memory_longest=np.array([len(self._cursor.low) - 1]),
-            memory_top=np.array([top]),
-            memory_top_count=np.array([max(top_count, 0)]),
-            memory_top_total=np.array([max(top_total, 0)]),
-            file_total=row(*(sum(followed.values()) for followed in in_file)),
-            file_distinct=row(*(len(followed) for followed in in_file)),
-            file_last=np.array([last]),
-            place=np.array([self._place]),
+            asked_log=np.array([[log_p_V[top] if top >= 0 else 0.0, log_p_V[last] if last >= 0 else 0.0]]),
+            memory_total=np.array([totals.memory]),
+            memory_distinct=np.array([totals.memory_distinct]),
+            memory_longest=numbers[:, 1],
+            memory_top=numbers[:, 2],
+            memory_top_count=numbers[:, 3],
+            memory_top_total=numbers[:, 4],
+            file_total=np.array([totals.file]),
+            file_distinct=np.array([totals.file_distinct]),
+            file_last=numbers[:, 5],
+            place=numbers[:, 6],
         )
