@@ -21,7 +21,7 @@ from cllm.model.config import ModelConfig
 from cllm.model.transformer import Transformer
 from cllm.tokenizer import Tokenizer
 
-WEIGHTS, TOKENIZER, OPTIMIZER = "weights", "tokenizer", "optimizer"
+WEIGHTS, TOKENIZER, OPTIMIZER, MEMORY = "weights", "tokenizer", "optimizer", "memory"
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
@@ -44,11 +44,17 @@ def write(
     weights: Mapping[str, Tensor],
     tokenizer_json: str,
     optimizer: Mapping[str, Tensor] | None = None,
+    memory: bytes | None = None,
 ) -> None:
-    """Write a model, or with `optimizer` a checkpoint that a training can go on from. Raises `StorageFull`."""
+    """Write a model, or with `optimizer` a checkpoint that a training can go on from. Raises `StorageFull`.
+
+    `memory` is a section of `cllm.memory.store`.
+    """
     sections = {WEIGHTS: save(_plain(weights)), TOKENIZER: tokenizer_json.encode()}
     if optimizer is not None:
         sections[OPTIMIZER] = save(_plain(optimizer))
+    if memory is not None:
+        sections[MEMORY] = memory
     container.write(path, header, sections)
 
 

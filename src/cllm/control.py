@@ -45,10 +45,12 @@ def create_run(
     settings: TrainSettings,
     started: float,
     only: tuple[str, ...] | None = None,
+    without: tuple[str, ...] = (),
 ) -> RunDirectory:
     """Make the directory and the request of a run whose time counts from `started` (seconds since the epoch).
 
-    `only` are the chosen files of the directories in `paths`, relative to them; None means all. Raises `InvalidInput`.
+    `only` are the chosen files of the directories in `paths`, relative to them; None means all.
+    `without` are files to leave out, named as the manifest does. Raises `InvalidInput`.
     """
     check_request(settings)
     if not paths and not stdlib:
@@ -65,7 +67,7 @@ def create_run(
     run = workspace.new_run()
     run.data.mkdir()
     run.checkpoints.mkdir()
-    RunConfig(settings, tuple(p.resolve() for p in paths), stdlib, workspace, started, only).save(run)
+    RunConfig(settings, tuple(p.resolve() for p in paths), stdlib, workspace, started, only, without).save(run)
     return run
 
 
@@ -101,7 +103,9 @@ def _adapt(
             f"run {run.id} has done its {plan.epochs:g} epochs: give a larger number in all to go on, "
             f"as in --epochs {round((plan.epochs or 0) * 2)}"
         )
-    RunConfig(settings, config.paths, config.stdlib, config.workspace, config.started, config.only).save(run)
+    RunConfig(
+        settings, config.paths, config.stdlib, config.workspace, config.started, config.only, config.without
+    ).save(run)
     save_plan(run, plan)
 
 

@@ -1,13 +1,20 @@
-"""Windows of the held-out documents: each of their tokens is a target exactly once."""
+"""Windows of the held-out documents: each of their tokens is a target exactly once.
+
+`HeldOutWindows` are packed, for the loss that is computed often; `windows` overlap, for figures that are reported.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cllm.order import NO_TARGET, Batch
+
+BATCH_TOKENS = 4096  # that go through a model together
 
 
 class HeldOutWindows:
@@ -74,3 +81,42 @@ def _packed(chunks: list[tuple[int, int, bool]], context: int) -> list[list[tupl
         if room > length:
             insort(free, (room - length, window))
     return windows
+
+
+class Window(NamedTuple):
+    """Inputs `first` to `first + length` of a document; the targets of those from `scored` on are counted."""
+
+    document: int
+    first: int
+    length: int
+    scored: int
+
+
+def windows(document: int, tokens: int, context: int) -> Iterator[Window]:
+    """Cut a document of `tokens` targets into windows of at most `context` inputs; each target is scored in one.
+
+    The stride is half the context. The last window is moved back so that it is full: its few targets see more.
+    """
+    stride = max(1, context // 2)
+    scored = 0
+    first = 0
+    while scored < tokens:
+        length = min(context, tokens)
+        first = min(first, tokens - length)
+        yield Window(document, first, length, scored)
+        scored = first + length
+        first += stride
+
+
+def batches(cut: list[Window], count: int | None) -> Iterator[list[Window]]:
+    """Windows of one length together, the longest first, so that nothing is padded."""
+    cut.sort(key=lambda window: (-window.length, window.document, window.first))
+    at = 0
+    while at < len(cut):
+        length = cut[at].length
+        most = count or max(1, BATCH_TOKENS // length)
+        stop = at + 1
+        while stop < len(cut) and stop - at < most and cut[stop].length == length:
+            stop += 1
+        yield cut[at:stop]
+        at = stop

@@ -78,6 +78,9 @@ class TrainSettings(Settings):
     save_every_minutes: float = setting(
         2.0, "Time between the checkpoints that protect against a power cut", "minutes", gt=0, le=1440
     )
+    memory: Literal["on", "off"] = setting(
+        "on", "Keep an index of the training files in the model: it completes and predicts better, and says from where"
+    )
     sample_prompt: str = setting(
         "", "Prompt that each validation lets the model complete; empty = by the main language", max_length=2000
     )

@@ -68,9 +68,10 @@ def command(
     from cllm.evaluation.evaluate import evaluate
     from cllm.evaluation.files import Files, read_files
     from cllm.evaluation.training_data import find_training_data
+    from cllm.memory.store import load_memory
 
     torch.set_num_threads(1)  # batches run side by side instead
-    loaded = load_model(path)
+    loaded, memory = load_model(path), load_memory(path)
     training, reason = None, None
     try:
         training = find_training_data(loaded.header, path, training_data)
@@ -88,6 +89,7 @@ def command(
         result = evaluate(
             loaded,
             files.documents,
+            memory=memory,
             data=data,
             training=training,
             training_reason=reason,
@@ -131,11 +133,24 @@ def _show(result: Evaluation) -> None:
     table.add_column("Bits per byte", justify="right")
     table.add_column("Times the network", justify="right")
     rows = [("this network", result.bits_per_byte, 1.0, "bold")]
+    if result.memory is not None:
+        for name, bits in (
+            ("with its memory", result.memory.static),
+            ("with its memory and the file so far", result.memory.cached),
+        ):
+            rows.append((name, bits, bits / result.bits_per_byte, "bold"))
     rows += [(b.name, b.bits_per_byte, b.ratio, "") for b in (result.baselines or {}).values()]
     for name, bits, ratio, style in sorted(rows, key=lambda row: row[1]):
         table.add_row(name, f"{bits:.4f}", f"{ratio:.3f}", style=style)
     console.print(table)
     console.print(f"{result.nats_per_token:.4f} nats per token")
+    if result.memory is not None:
+        for what, part in (("similar to", result.memory.similar), ("unlike", result.memory.novel)):
+            if part is not None:
+                console.print(
+                    f"files {what} training files: network {part.network:.4f}, with memory {part.static:.4f},"
+                    f" and the file so far {part.cached:.4f} ({part.files} files)"
+                )
     if len(result.languages) > 1:
         console.print(
             "by language: "

@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": "List the runs in this workspace.",
     "generate": "Complete a prompt with a model.",
     "evaluate": "Held-out bits per byte and completion quality, beside compressors and an n-gram.",
+    "forget": "Take files out of a model's memory, and say what that changed.",
     "inspect": "Say what a .cllm file holds.",
     "report": "Fill in the training report of a run.",
     "demo": "Train, evaluate, complete and report, with one table at the end.",

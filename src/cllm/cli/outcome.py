@@ -42,10 +42,24 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{_figure(result['bits_per_byte'], '{:.4f}')} (best {_figure(result['best_bits_per_byte'], '{:.4f}')} "
             f"at step {count(result['best_step'])})",
         ),
+        *_memory_rows(result.get("memory")),
         ("spheres active", f"{result['spheres_active']}/{result['spheres']}"),
         ("model", f"{result['model']}  ({result['parameters'] / 1e6:.2f} M weights)"),
         ("best model", str(result["best_model"] or "-")),
         ("weights", f"sha256 {result['weights_sha256']}"),
+    ]
+
+
+def _memory_rows(memory: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if memory is None:
+        return []
+    figures = [_figure(memory[f"{name}_bits_per_byte"], "{:.4f}") for name in ("network", "static", "cached")]
+    return [
+        (
+            "with its memory",
+            f"{figures[0]} -> {figures[1]} bits per byte, {figures[2]} with the file so far "
+            f"(validation files, cross-fitted; {memory['bytes'] / 1e6:.1f} MB)",
+        )
     ]
 
 

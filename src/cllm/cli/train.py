@@ -41,9 +41,12 @@ def start_and_follow(run: RunDirectory, checkpoint: Path | None, as_json: bool, 
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @options_of(TrainSettings)
 @click.option("--stdlib", is_flag=True, help="Train on the source of Python's own standard library.")
+@click.option("--without", multiple=True, metavar="FILE", help="Leave FILE out, named as in the manifest; repeatable.")
 @click.option("--detach", is_flag=True, help="Start in the background and print the run's id.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON; the last one is the result.")
-def command(paths: tuple[Path, ...], stdlib: bool, detach: bool, as_json: bool, **given: Any) -> None:
+def command(
+    paths: tuple[Path, ...], stdlib: bool, without: tuple[str, ...], detach: bool, as_json: bool, **given: Any
+) -> None:
     """Train a model on PATHS: directories, source files, or prepared data.
 
     Without PATHS it takes training_data/repo_code.txt. The final model goes to models/, checkpoints to checkpoints/,
@@ -58,5 +61,5 @@ def command(paths: tuple[Path, ...], stdlib: bool, detach: bool, as_json: bool, 
     from cllm.control import create_run
 
     settings = settings_from(TrainSettings, given)
-    run = create_run(Workspace.here(), paths, stdlib, settings, started_at())
+    run = create_run(Workspace.here(), paths, stdlib, settings, started_at(), without=without)
     sys.exit(start_and_follow(run, None, as_json, detach))

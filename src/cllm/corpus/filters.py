@@ -31,6 +31,7 @@ OWN_OUTPUT = "output of cllm"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near duplicate"
 NOT_CHOSEN = "not chosen"
+FORGOTTEN = "left out by --without"
 
 CODE_LIMIT = 1 << 20
 PROSE_LIMIT = 128 << 10

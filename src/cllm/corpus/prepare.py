@@ -12,7 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +58,7 @@ def prepare(
     *,
     seed: int = 0,
     only: Collection[str] | None = None,
+    without: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
     stdlib: bool = False,
     note: Callable[[str], None] | None = None,
@@ -66,8 +67,8 @@ def prepare(
 
     `paths` are directories, files, and prepared text files, whose splits are kept when their manifest is beside them;
     `stdlib` adds Python's standard library. `only` names the files of the directories that may stay, relative to them;
-    what is left out anyway is not taken for being named. `progress` gets (stage, done, total); `note` gets a line about
-    a file that was at `out` and had to be moved aside.
+    what is left out anyway is not taken for being named. `without` names files, as the manifest does, to leave out.
+    `progress` gets (stage, done, total); `note` gets a line about a file that was at `out` and had to be moved aside.
     Raises `InvalidInput` for a path that cannot be used, `EmptyCorpus` when nothing is left, `StorageFull`.
     """
     report = progress or (lambda stage, done, total: None)
@@ -78,6 +79,7 @@ def prepare(
         raise InvalidInput(f"{out} is a directory: give the name of a file to write")
     report("scanning", 0, 0)
     sources = gather([Path(p) for p in paths], stdlib, lambda n: report("scanning", n, n), only)
+    sources = _leave_out(sources, without)
     with _Pass(out) as reading:
         reading.read(sources, report)
         reading.drop_near_duplicates(report)
@@ -101,6 +103,18 @@ def prepare(
         )
     _save_manifest(manifest, manifest_path(out), note)
     return manifest
+
+
+def _leave_out(sources: Sources, without: Collection[str]) -> Sources:
+    """Give the files that `without` names the reason why they are not used. Raises `InvalidInput` if one is missing."""
+    names = set(without)
+    there = {source.path for source in sources.files} | {e.path for e in sources.left_out_before}
+    if missing := sorted(names - there):
+        raise InvalidInput(f"--without {missing[0]}: there is no such file; name it as the manifest does")
+    files = [
+        replace(s, reason=filters.FORGOTTEN, text=None, named=False) if s.path in names else s for s in sources.files
+    ]
+    return replace(sources, files=files)
 
 
 class _Pass:

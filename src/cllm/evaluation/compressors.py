@@ -7,9 +7,15 @@ the network meets every file with the same weights.
 
 from __future__ import annotations
 
+import json
 import lzma
-from collections.abc import Callable, Iterator
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import psutil
@@ -89,3 +95,35 @@ def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None
         except BaseException:
             stop.set()
             raise
+
+
+def each_ppmd_bytes(training: bytes, files: Sequence[bytes]) -> list[int]:
+    """Bytes that PPMd needs for each of `files` alone after `training`: nothing is learned from one for the next."""
+    wanted = max(_PPMD_MIN, PPMD_MEMORY_PER_BYTE * (len(training) + max(map(len, files), default=0)))
+    job = {
+        "order": PPMD_ORDER,
+        "memory": min(wanted, _PPMD_MAX, max(_PPMD_MIN, _available_bytes() // 2)),
+        "training": len(training),
+        "files": [len(f) for f in files],
+    }
+    command = [sys.executable, "-m", "cllm.evaluation.alone"]
+    data = b"".join((json.dumps(job).encode(), b"\n", training, *files))
+    found: list[int] = json.loads(subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
+def conditional_zpaq_bytes(training: bytes, held_out: bytes) -> int | None:
+    """Bytes that `zpaq -m5` needs for `held_out` after `training`; None where there is no such program."""
+    program = shutil.which("zpaq")
+    if program is None:
+        return None
+
+    def size(directory: Path, name: str, *parts: bytes) -> int:
+        (directory / name).write_bytes(b"".join(parts))
+        command = [program, "add", f"{name}.zpaq", name, "-m5", "-t1"]
+        subprocess.run(command, cwd=directory, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return (directory / f"{name}.zpaq").stat().st_size
+
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as pool:
+        alone = pool.submit(size, Path(directory), "training", training)
+        return size(Path(directory), "both", training, held_out) - alone.result()

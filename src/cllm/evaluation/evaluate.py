@@ -7,21 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from cllm.checkpoint import LoadedModel
 from cllm.corpus.textfile import Document
 from cllm.errors import InvalidInput
 from cllm.evaluation.completion import next_line
-from cllm.evaluation.compressors import run_compressors
+from cllm.evaluation.compressors import conditional_zpaq_bytes, each_ppmd_bytes, run_compressors
 from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
 from cllm.evaluation.ngram import NGram
 from cllm.evaluation.syntax import validity
-from cllm.evaluation.training_data import TrainingData, seen_in_training
+from cllm.evaluation.training_data import TrainingData, nearest_in_training, seen_in_training
 from cllm.inference.completer import Completer
+from cllm.memory.mixture import Memory, Read, gather, mix
 from cllm.settings import EvaluateSettings
 
 MAX_TRAINING_BYTES = 64 << 20  # that the baselines are given
+SIMILAR_FROM = 0.2  # estimated Jaccard index with a training file; from 0.5 on it would be in the same split
 Progress = Callable[[str, int, int], None]
 
 
@@ -63,6 +66,30 @@ class SyntaxFigures(_Frozen):
     valid_of_true_continuations: float
 
 
+class MemoryFigures(_Frozen):
+    """The mixture of network and memory over some files, in bits per byte; `cached` is with the file so far."""
+
+    files: int
+    bytes: int
+    network: float
+    static: float
+    cached: float
+
+
+class MemoryEvaluation(MemoryFigures):
+    """Over all files, and apart for those that resemble a training file and for those that do not.
+
+    Attributes:
+        similar_from: the estimated Jaccard index from which a file counts as similar to a training file.
+        similar, novel: None if there are no such files, or if the training data are not there.
+    """
+
+    training_files: int
+    similar_from: float
+    similar: MemoryFigures | None
+    novel: MemoryFigures | None
+
+
 class Evaluation(Figures):
     """The result. Shares are from 0 to 1, times in seconds.
 
@@ -71,6 +98,7 @@ class Evaluation(Figures):
         seen_in_training: how many of all files were trained on; None if that cannot be known.
         unseen: the figures without those, when they were taken in on request.
         baselines: by name; None, with the reason, if there are none.
+        memory: figures with the model's memory; None if it has none.
         skipped: path -> why it was not used.
     """
 
@@ -87,6 +115,7 @@ class Evaluation(Figures):
     baselines: dict[str, Baseline] | None
     baselines_reason: str | None
     baselines_training_bytes: int | None
+    memory: MemoryEvaluation | None = None
     next_line: NextLineFigures | None
     syntax: SyntaxFigures | None
     skipped: dict[str, str]
@@ -125,6 +154,8 @@ def verdict_line(network: float, baselines: dict[str, Baseline] | None, held_out
 
 _NAMES = {
     "ppmd": "PPMd given the training files",
+    "ppmd_each": "PPMd given the training files, each file alone",
+    "zpaq": "zpaq -m5 given the training files",
     "xz": "xz given the training files",
     "ngram": "a token 5-gram of the training files",
     "xz_alone": "xz without the training files",
@@ -153,10 +184,15 @@ def run_baselines(
     def one_done(_name: str) -> None:
         nonlocal done
         done += 1
-        progress("baselines", done, 4)
+        progress("baselines", done, 6)
 
-    progress("baselines", 0, 4)
-    sizes = run_compressors(b"".join(texts), held_out, one_done)
+    progress("baselines", 0, 6)
+    sizes: dict[str, int] = run_compressors(b"".join(texts), held_out, one_done)
+    sizes["ppmd_each"] = sum(each_ppmd_bytes(b"".join(texts), [d.text for d in documents]))
+    one_done("ppmd_each")
+    if (zpaq := conditional_zpaq_bytes(b"".join(texts), held_out)) is not None:
+        sizes["zpaq"] = zpaq
+    one_done("zpaq")
     bits.update({name: 8.0 * n for name, n in sizes.items()})
     tokenizer = loaded.tokenizer
     trained = NGram.train(
@@ -164,7 +200,39 @@ def run_baselines(
     )
     bits["ngram"] = trained.nats(ids) / math.log(2)
     one_done("ngram")
-    return {name: bits[name] / len(held_out) for name in _NAMES}, size
+    return {name: bits[name] / len(held_out) for name in _NAMES if name in bits}, size
+
+
+def _memory_figures(read: Read, sizes: Sequence[int], chosen: Sequence[int]) -> MemoryFigures | None:
+    """Figures over the `chosen` documents, whose lengths in bytes are `sizes`."""
+    if not chosen:
+        return None
+    rows = np.isin(read.documents, chosen)
+    size = sum(sizes[i] for i in chosen)
+    network, static, cached = (
+        -float(logs[rows].sum()) / math.log(2) / size for logs in (read.network, read.static, read.cached)
+    )
+    return MemoryFigures(files=len(chosen), bytes=size, network=network, static=static, cached=cached)
+
+
+def evaluate_memory(
+    memory: Memory, read: Read, documents: Sequence[Document], training: TrainingData | None
+) -> MemoryEvaluation:
+    """The figures of the mixture over `documents`, which `read` is of."""
+    sizes = [len(d.text) for d in documents]
+    nearest = None if training is None else nearest_in_training(documents, training)
+    groups: dict[bool, list[int]] = {True: [], False: []}
+    for number, value in enumerate(nearest or ()):
+        groups[value >= SIMILAR_FROM].append(number)
+    whole = _memory_figures(read, sizes, range(len(documents)))
+    assert whole is not None
+    return MemoryEvaluation(
+        **whole.model_dump(),
+        training_files=memory.index.documents,
+        similar_from=SIMILAR_FROM,
+        similar=_memory_figures(read, sizes, groups[True]),
+        novel=_memory_figures(read, sizes, groups[False]),
+    )
 
 
 class _Clock:
@@ -184,6 +252,7 @@ def evaluate(
     loaded: LoadedModel,
     documents: Sequence[Document],
     *,
+    memory: Memory | None = None,
     data: str = "files",
     training: TrainingData | None = None,
     training_reason: str | None = None,
@@ -195,7 +264,7 @@ def evaluate(
     workers: int = 1,
     progress: Progress = lambda stage, done, total: None,
 ) -> Evaluation:
-    """Evaluate a model on `documents` (UTF-8, none of them empty).
+    """Evaluate a model, and with `memory` also what it makes of them, on `documents` (UTF-8, none of them empty).
 
     `training` is what the model was trained on, if it is there, else `training_reason` says why not. Files found in it
     are left out, unless `include_seen`, or unless nothing would remain. `own_split` says that `documents` are a split
@@ -229,15 +298,26 @@ def evaluate(
 
     with clock.measure("network"):
         ids = loaded.tokenizer.encode_batch([d.text.decode() for d in documents])
-        each = likelihoods(
-            loaded.model,
-            [Tokens(t, len(d.text)) for t, d in zip(ids, documents, strict=True)],
-            loaded.tokenizer.end_of_text,
-            context=settings.context,
-            batch=settings.batch,
-            workers=workers,
-            progress=lambda done, total: progress("network", done, total),
-        )
+        read = None
+        if memory is not None:
+            arrays = [np.asarray(t, dtype=np.int64) for t in ids]
+            evidence = gather(
+                memory.index, loaded.model, arrays, context=settings.context, batch=settings.batch, workers=workers,
+                progress=lambda done, total: progress("network and memory", done, total),
+            )  # fmt: skip
+            read = mix(memory, evidence)
+            nats = np.bincount(read.documents, weights=-read.network, minlength=len(documents))
+            each = [Likelihood(float(n), len(t), len(d.text)) for n, t, d in zip(nats, ids, documents, strict=True)]
+        else:
+            each = likelihoods(
+                loaded.model,
+                [Tokens(t, len(d.text)) for t, d in zip(ids, documents, strict=True)],
+                loaded.tokenizer.end_of_text,
+                context=settings.context,
+                batch=settings.batch,
+                workers=workers,
+                progress=lambda done, total: progress("network", done, total),
+            )
     total = _figures(each)
 
     lines = syntax = None
@@ -288,6 +368,7 @@ def evaluate(
         baselines=found,
         baselines_reason=None if found else reason,
         baselines_training_bytes=used,
+        memory=None if memory is None or read is None else evaluate_memory(memory, read, documents, training),
         next_line=None if lines is None else NextLineFigures(**vars(lines)),
         syntax=None
         if syntax is None

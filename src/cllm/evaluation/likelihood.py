@@ -12,21 +12,20 @@ end of the document is not predicted, because its bytes are none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from cllm.heldout import Window, batches, windows
 from cllm.model.transformer import Transformer
 
 LOGIT_ELEMENTS = 1 << 24  # scores held at a time: 64 MiB of fp32
-BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -55,45 +54,6 @@ class Likelihood:
 
     def __add__(self, other: Likelihood) -> Likelihood:
         return Likelihood(self.nats + other.nats, self.tokens + other.tokens, self.bytes + other.bytes)
-
-
-class Window(NamedTuple):
-    """Inputs `first` to `first + length` of a document; the targets of those from `scored` on are counted."""
-
-    document: int
-    first: int
-    length: int
-    scored: int
-
-
-def windows(document: int, tokens: int, context: int) -> Iterator[Window]:
-    """Cut a document of `tokens` targets into windows of at most `context` inputs; each target is scored in one.
-
-    The stride is half the context. The last window is moved back so that it is full: its few targets see more.
-    """
-    stride = max(1, context // 2)
-    scored = 0
-    first = 0
-    while scored < tokens:
-        length = min(context, tokens)
-        first = min(first, tokens - length)
-        yield Window(document, first, length, scored)
-        scored = first + length
-        first += stride
-
-
-def _batches(cut: list[Window], count: int | None) -> Iterator[list[Window]]:
-    """Windows of one length together, the longest first, so that nothing is padded."""
-    cut.sort(key=lambda window: (-window.length, window.document, window.first))
-    at = 0
-    while at < len(cut):
-        length = cut[at].length
-        most = count or max(1, BATCH_TOKENS // length)
-        stop = at + 1
-        while stop < len(cut) and stop - at < most and cut[stop].length == length:
-            stop += 1
-        yield cut[at:stop]
-        at = stop
 
 
 @torch.inference_mode()
@@ -132,7 +92,7 @@ def likelihoods(
     """
     context = context or model.config.context
     streams = [np.concatenate(([end_of_text], np.asarray(d.ids, dtype=np.int64))) for d in documents]
-    groups = list(_batches([w for i, d in enumerate(documents) for w in windows(i, len(d.ids), context)], batch))
+    groups = list(batches([w for i, d in enumerate(documents) for w in windows(i, len(d.ids), context)], batch))
     nats = np.zeros(len(documents))
     total = sum(len(d.ids) for d in documents)
     done = 0

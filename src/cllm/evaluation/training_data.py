@@ -63,6 +63,25 @@ def find_training_data(header: Header, model: Path, given: Path | None = None) -
     )
 
 
+def nearest_in_training(documents: Sequence[Document], training: TrainingData) -> list[float]:
+    """For each of `documents` the largest estimated Jaccard index with a training file (`cllm.corpus.dedup`)."""
+    rows = dedup.signatures([d.text for d in documents])
+    nearest = np.zeros(len(documents))
+    texts: list[bytes] = []
+
+    def compare() -> None:
+        for signature in dedup.signatures(texts):
+            np.maximum(nearest, (rows == signature).mean(axis=1), out=nearest)
+        texts.clear()
+
+    for document in training.train():
+        texts.append(document.text)
+        if len(texts) == 256:
+            compare()
+    compare()
+    return [float(value) for value in nearest]
+
+
 def seen_in_training(documents: Sequence[Document], training: TrainingData) -> list[int]:
     """Which of `documents` are in the training files: the same, the same but for redacted secrets, or near duplicates.
 

@@ -1,7 +1,8 @@
 """The file so far as a model of what follows: which tokens came after the same contexts earlier in the same file.
 
 For one position at a time (`FileCache`, which grows as the file does) and for all positions of whole files at once
-(`trace_files`); both give the same counts. A cache of this kind is that of Kuhn & De Mori (1990), for contexts of many lengths.
+(`trace_files`); both give the same counts. A cache as that of
+Kuhn & De Mori (1990), for contexts of many lengths.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def _earlier(group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def trace_files(documents: Sequence[Ints], lengths: Sequence[int]) -> FileTrace:
-    """The caches of `documents` (token ids, without end_of_text) at every token, for ascending context `lengths` >= 1."""
+    """The caches of `documents` (token ids, without end_of_text) at every token, for ascending
+    context `lengths` of at least 1."""
     sizes = [len(d) for d in documents]
     stream = np.concatenate([np.zeros(0, dtype=np.int64), *(np.asarray(d, dtype=np.int64) for d in documents)])
     n = len(stream)
@@ -86,6 +88,13 @@ class FileCache:
         self._bytes = bytearray()  # two for each token
         self._counts: dict[bytes, dict[int, int]] = {}
         self._last: dict[bytes, int] = {}
+
+    def copy(self) -> FileCache:
+        """A cache of the same file that goes on by itself."""
+        other = FileCache(self._lengths)
+        other._bytes, other._last = bytearray(self._bytes), dict(self._last)
+        other._counts = {context: dict(followed) for context, followed in self._counts.items()}
+        return other
 
     def _contexts(self) -> list[bytes | None]:
         have = len(self._bytes)

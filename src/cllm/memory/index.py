@@ -1,14 +1,15 @@
 """Every position of the training tokens, sorted by what stands before it.
 
-Positions are in the order of their contexts read backwards, as in the Burrows-Wheeler transform (Burrows & Wheeler 1994)
-and in PPM: all positions that follow the same m tokens are neighbours, one interval of rows [low, high), and the intervals
-of longer contexts lie within those of shorter ones. So the tokens that ever followed a context, however long, are a
-slice of one array, as they are with the suffix array of infini-gram (Liu et al. 2024).
+Positions are in the order of their contexts read backwards, as in the Burrows-Wheeler transform (Burrows & Wheeler
+1994) and in PPM: all positions that follow the same m tokens are neighbours, one interval of rows [low, high), and the
+intervals of longer contexts lie within those of shorter ones. So the tokens that ever followed a context, however long,
+are a slice of one array, as they are with the suffix array of infini-gram (Liu et al. 2024).
 
-The context that grows by a token is found without searching for it anew. The rows within [low, high) that are followed by t are, in
-their order, the rows of the longer context that ends in t: `start of t + rank of low` to `start of t + rank of high`, where the
-rank of a row is how many rows before it are followed by t (the backward search of the FM-index, Ferragina & Manzini 2000).
-That gives the counts of t after all contexts at once, and the intervals at the next position with them.
+The context that grows by a token is found without searching for it anew. The rows within [low, high) that are followed
+by t are, in their order, the rows of the longer context that ends in t: `start of t + rank of low` to `start of t +
+rank of high`, where the rank of a row is how many rows before it are followed by t (the backward search of the
+FM-index, Ferragina & Manzini 2000). That gives the counts of t after all contexts at once, and the intervals at the
+next position with them.
 
 A context never reaches across the beginning of its document: the end_of_text before a document is the last token that
 it may hold. Only numpy is used.
@@ -81,9 +82,9 @@ class MemoryIndex:
     @classmethod
     def build(cls, documents: Sequence[Ints], end_of_text: int, depth: int = DEPTH) -> MemoryIndex:
         """Index `documents` (token ids, without end_of_text)."""
-        parts: list[Ints] = [np.array([end_of_text], dtype=np.uint16)]
+        parts: list[NDArray[np.uint16]] = [np.array([end_of_text], dtype=np.uint16)]
         for document in documents:
-            parts += (np.asarray(document, dtype=np.uint16), parts[0])
+            parts += (np.asarray(document).astype(np.uint16), parts[0])
         tokens = np.concatenate(parts)
         assert tokens.size <= MOST_TOKENS
         offsets = np.ones(len(documents) + 1, dtype=np.int64)
@@ -102,7 +103,7 @@ class MemoryIndex:
         try:
             tokens, order, offsets = arrays["tokens"], arrays["order"], arrays["offsets"]
             end_of_text, depth = (int(value) for value in arrays["settings"])
-            kinds = (tokens.dtype, order.dtype, offsets.dtype) == (np.uint16, np.int32, np.int64)
+            kinds = [array.dtype.name for array in (tokens, order, offsets)] == ["uint16", "int32", "int64"]
             whole = len(order) == len(tokens) - 1 and offsets[0] == 1 and offsets[-1] == len(tokens)
             bounded = not len(order) or (order.min() == 1 and order.max() == len(order))
             if not (kinds and whole and bounded and (tokens[offsets - 1] == end_of_text).all()):
@@ -176,7 +177,7 @@ class MemoryIndex:
         return self.next[low:high]
 
     def where(self, row: int) -> tuple[int, int]:
-        """(document, place in it) of the token that followed the context of a row; the end is the place after the last."""
+        """(document, place in it) of the token that followed a row's context; the end is the place after the last."""
         position = int(self.order[row])
         document = int(np.searchsorted(self.offsets, position, side="right")) - 1
         return document, position - int(self.offsets[document])
@@ -324,8 +325,8 @@ def _pieces(lengths: Sequence[int], depth: int) -> Iterator[_Piece]:
 def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) -> NDArray[np.int32]:
     """The positions 1 .. N - 1 sorted by the `depth` tokens before each, read backwards to an end_of_text.
 
-    Prefix doubling (Manber & Myers 1993): from the order by h tokens that by 2 h, as a pair of ranks. Equal contexts stay in
-    the order of their positions. A depth that is no power of two is rounded up to one.
+    Prefix doubling (Manber & Myers 1993): from the order by h tokens that by 2 h, as a pair of ranks. Equal
+    contexts stay in the order of their positions. A depth that is no power of two is rounded up to one.
     """
     size = len(tokens) - 1
     places = np.arange(size)  # place i is position i + 1, whose context ends with tokens[i]

@@ -12,6 +12,7 @@ from cllm.errors import NonFiniteLoss
 from cllm.runstore import RunStore
 from cllm.settings import TrainSettings
 from cllm.training.recorder import Recorder
+from cllm.training.remember import Rememberer
 from cllm.training.sampler import Sampler
 from cllm.training.saver import Kind, Saver
 from cllm.training.summary import summarise
@@ -39,11 +40,12 @@ class Loop:
         store: RunStore,
         saver: Saver,
         sampler: Sampler | None,
+        rememberer: Rememberer | None = None,
     ) -> None:
-        """`sampler` is rank 0's alone."""
+        """`sampler` is rank 0's alone; `rememberer` is what the final model's memory is made by, None for no memory."""
         self.trainer, self.totals, self.plan = trainer, trainer.totals, trainer.plan
         self._settings, self._validator, self._store, self._saver = settings, validator, store, saver
-        self._sampler = sampler
+        self._sampler, self._rememberer = sampler, rememberer
         self._leads = trainer.rank == 0
         self._recorder = Recorder(store, self.totals, self.plan.tokens_per_step)
         self._began, self._wall_before = time.time(), self.totals.wall_s
@@ -90,8 +92,9 @@ class Loop:
 
     @property
     def _reserve_s(self) -> float:
-        """Seconds to keep for the last validation with its sample, and for saving."""
-        return FINISH_S + 1.2 * self._validation_s
+        """Seconds to keep for the last validation with its sample, for the memory and for saving."""
+        memory_s = self._rememberer.reserve_s(self._validation_s) if self._rememberer is not None else 0.0
+        return FINISH_S + 1.2 * self._validation_s + memory_s
 
     def _flags(self) -> int:
         """Rank 0: the commands that came in, and whether the next step is the last that fits into the time."""
@@ -181,6 +184,9 @@ class Loop:
     def _save(self, kind: Kind) -> None:
         if not self._leads:
             return
+        remembered = None
+        if kind == "final" and self._rememberer is not None:
+            remembered = self._rememberer.remember(self.trainer.model, self._validation_s)
         self.totals.wall_s = self._wall_before + time.time() - self._began
         resumable = kind not in ("best", "final")
         self._saver.save(
@@ -191,6 +197,7 @@ class Loop:
             self._shown_epoch,
             summarise(self.plan, self.totals),
             self.totals.as_state(),
+            remembered,
         )
         if resumable:
             self._saved_at = time.monotonic()

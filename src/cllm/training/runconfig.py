@@ -25,6 +25,7 @@ class RunConfig:
     workspace: Workspace
     started: float  # seconds since the epoch
     only: tuple[str, ...] | None = None  # chosen files of the directories in `paths`, relative to them; None = all
+    without: tuple[str, ...] = ()  # files that are left out, named as the manifest does
 
     def save(self, run: RunDirectory) -> None:
         """Write `config.json`. Only what a person set is recorded as set, so that defaults can still be adapted."""
@@ -38,6 +39,8 @@ class RunConfig:
         }
         if self.only is not None:
             data["only"] = list(self.only)
+        if self.without:
+            data["without"] = list(self.without)
         write_json(run.config, data)
 
     @staticmethod
@@ -52,6 +55,7 @@ class RunConfig:
                 Workspace(Path(data["workspace"])),
                 data["started"],
                 None if data.get("only") is None else tuple(str(path) for path in data["only"]),
+                tuple(str(path) for path in data.get("without", ())),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunNotFound(f"{run.config} is damaged or missing: the run cannot be continued") from error

@@ -13,6 +13,7 @@ from cllm.model.transformer import Transformer
 from cllm.runstore import RunStore
 from cllm.storage import publish
 from cllm.tokenizer import Tokenizer
+from cllm.training.remember import Remembered
 from cllm.workspace import RunDirectory, Workspace
 
 Kind = Literal["epoch", "best", "save", "periodic", "final"]
@@ -37,6 +38,7 @@ class Saver:
         self._tokenizer_json = tokenizer.to_json()
         self._shown: dict[str, str] = {}
         self._final_sha256: str | None = None
+        self._memory: dict[str, Any] | None = None  # figures
 
     @property
     def run_id(self) -> str:
@@ -48,6 +50,7 @@ class Saver:
             "model": self._shown.get("final"),
             "best_model": self._shown.get("best"),
             "weights_sha256": self._final_sha256,
+            "memory": self._memory,
         }
 
     def best_weights(self) -> tuple[Path, bytes]:
@@ -64,8 +67,10 @@ class Saver:
         epoch: float,
         training: dict[str, Any],
         state: dict[str, Any],
+        remembered: Remembered | None = None,
     ) -> Path:
         """Write a checkpoint (with an optimizer) or a model (without), publish it, prune. Raises `StorageFull`."""
+        self._memory = self._memory if remembered is None else remembered.figures
         begun = time.monotonic()
         weights = model.state_dict()
         header = Header(
@@ -81,12 +86,15 @@ class Saver:
             corpus=str(self._run.corpus.resolve()),
             manifest_sha256=self._manifest_sha256,
             settings=self._settings,
-            training=training,
+            training=training if remembered is None else training | {"memory": remembered.figures},
             state=state if optimizer is not None else {},
         )
         label = f"epoch_{round(epoch)}" if kind == "epoch" else f"{kind}_step_{step:08d}"
         path = self._run.checkpoints / f"{label}.cllm"
-        checkpoint.write(path, header, weights, self._tokenizer_json, None if optimizer is None else optimizer.state())
+        checkpoint.write(
+            path, header, weights, self._tokenizer_json, None if optimizer is None else optimizer.state(),
+            None if remembered is None else remembered.section,
+        )  # fmt: skip
         shown = self._publish(kind, path, step, epoch)
         self._shown[kind] = str(shown)
         if kind == "final":

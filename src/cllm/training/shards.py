@@ -108,15 +108,18 @@ def write_shards(
     stdlib: bool,
     store: RunStore,
     only: Collection[str] | None = None,
+    without: Collection[str] = (),
 ) -> None:
-    """Prepare `paths`, of their directories `only` these files, into the run's `data/`.
+    """Prepare `paths`, of their directories `only` these files, and `without` those, into the run's `data/`.
 
     Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
 
     def progress(stage: str, done: int, total: int) -> None:
         store.append(events.STAGE, {"stage": stage, "done": done, "total": total})
 
-    manifest = prepare(paths, run.corpus, seed=settings.seed, only=only, stdlib=stdlib, progress=progress)
+    manifest = prepare(
+        paths, run.corpus, seed=settings.seed, only=only, without=without, stdlib=stdlib, progress=progress
+    )
     sizes = {s: sum(f.size for f in manifest.included(s)) for s in ("train", "validation", "test")}
     if sizes["train"] < 256:
         raise EmptyCorpus(

@@ -28,7 +28,7 @@ def prepare(run: RunDirectory, store: RunStore) -> None:
     from cllm.training.planner import plan_event, plan_run
 
     config = RunConfig.load(run)
-    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only)
+    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without)
     plan = plan_run(config.settings, Shards.load(run), config.started, store)
     save_plan(run, plan)
     store.append(events.PLAN, plan_event(plan))
@@ -41,6 +41,7 @@ def train(run: RunDirectory, store: RunStore) -> None:
 
     from cllm import checkpoint, container
     from cllm.training.loop import Loop
+    from cllm.training.remember import Rememberer
     from cllm.training.sampler import Sampler
     from cllm.training.saver import Saver
     from cllm.training.trainer import Trainer
@@ -84,7 +85,12 @@ def train(run: RunDirectory, store: RunStore) -> None:
     if rank == 0:
         prompt = config.settings.sample_prompt or prompts_for(main_language(shards.facts["languages"]))[0]
         sampler = Sampler(trainer.model, shards.tokenizer, prompt)
-    Loop(trainer, config.settings, validator, store, saver, sampler).run()
+    rememberer = None
+    if config.settings.memory == "on":
+        rememberer = Rememberer(
+            run, shards, store, config.settings.minutes, plan.ranks * plan.threads_per_rank, plan.validation_tokens
+        )
+    Loop(trainer, config.settings, validator, store, saver, sampler, rememberer).run()
     if ranks > 1:
         dist.barrier()  # no rank leaves while another still talks to it
         dist.destroy_process_group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import random
+import shutil
 
 import pyppmd
 import pytest
@@ -58,3 +59,19 @@ def test_all_of_them_side_by_side() -> None:
     assert found["xz"] == compressors.conditional_xz_bytes(TRAINING, held_out)
     assert found["ppmd"] == compressors.conditional_ppmd_bytes(TRAINING, held_out)
     assert found["xz_alone"] == compressors.xz_bytes(held_out)
+
+
+def test_each_file_alone_is_what_a_run_for_it_alone_gives() -> None:
+    training = b"".join(b"int f%d(int x) { return x + %d; }\n" % (n, n) for n in range(300))
+    files = [b"int g(int x) { return x * 2; }\n" * 3, b"", b"completely different \xe2\x82\xac text\n" * 5]
+    for size, file in zip(compressors.each_ppmd_bytes(training, files), files, strict=True):
+        assert abs(size - compressors.conditional_ppmd_bytes(training, file)) <= 8  # of the range coder's last bytes
+        assert size <= len(file)
+
+
+def test_zpaq_learns_from_the_training_text_where_there_is_one() -> None:
+    text = bytes(random.Random(0).choices(b"abcdefgh \n", k=20_000))
+    size = compressors.conditional_zpaq_bytes(text, text)
+    assert (size is None) == (shutil.which("zpaq") is None)
+    if size is not None:
+        assert size < 0.1 * len(text)

@@ -1,0 +1,161 @@
+"""What network, memory and file so far say at a position: the components of the mixture, and what its gate may see.
+
+Components, each a distribution over the vocabulary, or absent:
+
+- the network;
+- for each length in `LENGTHS`, what followed the context of so many tokens in the training files: count / total;
+- with the file's cache: for each length, what followed the context in the file so far: count / total.
+
+The gate sees a `Situation`, which depends on the context alone and never on the token to be predicted.
+
+Shapes: n positions, L lengths, K components, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cllm.memory.cache import FileTrace, trace_files
+from cllm.memory.index import MemoryIndex, Trace
+from cllm.memory.observe import Observed
+
+LENGTHS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
+STATIC_COMPONENTS = 1 + len(LENGTHS)
+CACHED_COMPONENTS = STATIC_COMPONENTS + len(LENGTHS)
+_LEAST_LOG = -12.0
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """n positions as the gate sees them; the columns of counts are contexts of `LENGTHS` tokens."""
+
+    entropy: Floats
+    top: Ints
+    top_log: Floats
+    asked_log: Floats  # (n, 2): of `memory_top` and of `file_last`, in the network
+    memory_total: Ints
+    memory_distinct: Ints
+    memory_longest: Ints  # (n,) tokens
+    memory_top: Ints  # (n,) the most frequent continuation of the longest context; -1: none
+    memory_top_count: Ints  # (n,)
+    memory_top_total: Ints  # (n,)
+    file_total: Ints
+    file_distinct: Ints
+    file_last: Ints  # (n,)
+    place: Ints  # (n,) in the document
+
+
+def features(s: Situation, cached: bool) -> NDArray[np.float32]:
+    """(n, F) numbers of about 1."""
+    has_top, has_last = s.memory_top >= 0, s.file_last >= 0
+    columns = [
+        s.entropy / 4,
+        np.maximum(s.top_log, _LEAST_LOG) / 4,
+        np.exp(s.top_log),
+        s.memory_longest / 16,
+        np.where(has_top, np.maximum(s.asked_log[:, 0], _LEAST_LOG) / 4, 0.0),
+        has_top & (s.top == s.memory_top),
+        s.memory_top_count / np.maximum(1, s.memory_top_total),
+        np.log1p(s.memory_top_total) / 4,
+        np.log1p(s.place) / 8,
+    ]
+    columns += [*(np.log1p(s.memory_total) / 4).T, *(np.log1p(s.memory_distinct) / 4).T]
+    columns += [*(s.memory_total > 0).T]
+    columns += [*((s.memory_distinct == 1) * np.log1p(s.memory_total)).T / 2]
+    if cached:
+        columns += [
+            has_last,
+            np.where(has_last, np.maximum(s.asked_log[:, 1], _LEAST_LOG) / 4, 0.0),
+            has_last & (s.top == s.file_last),
+            has_last & (s.memory_top == s.file_last),
+            (s.file_total > 0).sum(axis=1) / 8,
+        ]
+        columns += [*(np.log1p(s.file_total) / 4).T, *(np.log1p(s.file_distinct) / 4).T]
+        columns += [*((s.file_distinct == 1) * np.log1p(s.file_total)).T / 2]
+    return np.stack([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
+
+
+def present(s: Situation, cached: bool) -> NDArray[np.bool_]:
+    """(n, K): which components there are. The network always is."""
+    always = np.ones((len(s.place), 1), dtype=np.bool_)
+    parts = [always, s.memory_total > 0]
+    if cached:
+        parts.append(s.file_total > 0)
+    return np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The gate's view of n positions, and each component's probability of the token that stands there."""
+
+    situation: Situation
+    network_log: NDArray[np.float32]  # (n,) nats
+    memory_count: Ints  # (n, L) of the token that stands there
+    file_count: Ints  # (n, L)
+    documents: NDArray[np.int64]  # (n,)
+
+    def probabilities(self, cached: bool) -> NDArray[np.float32]:
+        """(n, K): 0 where a component is absent."""
+        s = self.situation
+        parts = [np.exp(self.network_log)[:, None], self.memory_count / np.maximum(1, s.memory_total)]
+        if cached:
+            parts.append(self.file_count / np.maximum(1, s.file_total))
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is known of documents before the network reads them."""
+
+    memory: Trace
+    memory_distinct: NDArray[np.int64]
+    top: NDArray[np.int64]  # most frequent token after the longest context; -1: none
+    top_count: NDArray[np.int64]
+    top_total: NDArray[np.int64]
+    file: FileTrace
+    sizes: list[int]
+
+    @property
+    def asked(self) -> NDArray[np.int64]:
+        """(n, 2): the tokens whose probability the gate asks the network for."""
+        return np.stack([self.top, self.file.last], axis=1)
+
+
+def count(index: MemoryIndex, documents: Sequence[Ints]) -> Counted:
+    """Look up all contexts of `documents`, in the memory and in the documents themselves."""
+    trace = index.trace(documents, LENGTHS)
+    n = len(trace.longest)
+    distinct = np.zeros(trace.low.shape, dtype=np.int64)
+    top, top_count, top_total = np.full(n, -1, dtype=np.int64), *np.zeros((2, n), dtype=np.int64)
+    for column in range(trace.low.shape[1]):
+        rows = np.flatnonzero(trace.high[:, column] > trace.low[:, column])
+        low, high = trace.low[rows, column], trace.high[rows, column]
+        found = index.statistics(low, high)
+        distinct[rows, column] = found.distinct
+        # Longer contexts come later, and are what remains.
+        top[rows], top_count[rows], top_total[rows] = found.top, found.top_count, high - low
+    sizes = [len(d) for d in documents]
+    return Counted(trace, distinct, top, top_count, top_total, trace_files(documents, LENGTHS), sizes)
+
+
+def join(counted: Counted, observed: Observed) -> Evidence:
+    """The evidence of the documents that were counted, and that the network has read."""
+    starts = np.cumsum([0, *counted.sizes])[:-1]
+    total = (counted.memory.high - counted.memory.low).astype(np.int64)
+    situation = Situation(
+        observed.entropy, observed.top, observed.top_log, observed.asked,
+        total, counted.memory_distinct, counted.memory.longest,
+        counted.top, counted.top_count, counted.top_total,
+        counted.file.total, counted.file.distinct, counted.file.last,
+        np.arange(total.shape[0]) - np.repeat(starts, counted.sizes),
+    )  # fmt: skip
+    owner = np.repeat(np.arange(len(counted.sizes)), counted.sizes)
+    return Evidence(situation, observed.target, counted.memory.count, counted.file.count, owner)
