@@ -18,7 +18,7 @@ from typing import Protocol
 from torch import Tensor
 
 from cllm.inference.engine import Engine
-from cllm.memory.index import MemoryIndex
+from cllm.memory.mixture import Reader
 
 LONGEST = 32  # tokens of a draft
 _SHORTEST_MATCH = 2  # tokens; the place of the last occurrence of each such pair is kept
@@ -40,39 +40,36 @@ _MEMORY = 0.97  # weight of what was seen one draft earlier
 class Source(Protocol):
     """Something else to copy from, such as the training files."""
 
-    def accept(self, token: int) -> None:
-        """The text goes on with this token."""
-        ...
-
     def follow(self, longest: int) -> tuple[int, list[int]]:
         """How many of the text's last tokens match somewhere, and at most `longest` tokens that follow there."""
         ...
 
 
 class TrainingFiles:
-    """The `Source` of a memory: what most often followed the longest match in the training files."""
+    """The `Source` of a memory: what most often followed the longest match in the training files.
 
-    def __init__(self, index: MemoryIndex) -> None:
-        self._index, self._cursor = index, index.cursor()
+    `reader` reads the same text, and is fed before anything is proposed.
+    """
 
-    def accept(self, token: int) -> None:
-        self._cursor.feed(token)
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     def follow(self, longest: int) -> tuple[int, list[int]]:
-        """See `Source`; of many places with the same match some are asked, and token by token the most of them heard."""
-        match = len(self._cursor.low) - 1
+        """See `Source`. Of many places with the same match some are asked; at each token the most of them decide."""
+        index, cursor = self._reader.memory.index, self._reader.cursor
+        match = len(cursor.low) - 1
         if match < _SHORTEST_MATCH:
             return match, []
-        low, high = int(self._cursor.low[match]), int(self._cursor.high[match])
+        low, high = int(cursor.low[match]), int(cursor.high[match])
         rows = range(low, high) if high - low <= _ASKED else [low + (high - low) * n // _ASKED for n in range(_ASKED)]
-        places = [self._index.tokens[p : p + longest].tolist() for p in self._index.order[rows].tolist()]
+        places = [index.tokens[p : p + longest].tolist() for p in index.order[rows].tolist()]
         following: list[int] = []
         while len(following) < longest:
             places = [tokens for tokens in places if len(tokens) > len(following)]
             if not places:
                 break
             token = Counter(tokens[len(following)] for tokens in places).most_common(1)[0][0]
-            if token == self._index.end_of_text:
+            if token == index.end_of_text:
                 break
             following.append(token)
             places = [tokens for tokens in places if tokens[len(following) - 1] == token]
@@ -110,8 +107,6 @@ class Drafter:
         self._tokens.append(token)
         if len(self._tokens) >= _SHORTEST_MATCH:
             self._pending = (self._tokens[-2], token), len(self._tokens)
-        if self._source is not None:
-            self._source.accept(token)
 
     def propose(self, most: int) -> Draft:
         """The draft of at most `most` tokens that promises the most tokens for its time; `NOTHING` if none pays."""

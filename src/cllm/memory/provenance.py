@@ -1,8 +1,8 @@
 """Where a text stands verbatim in the training files: file, line and licence tag of every copied span.
 
-A span is a run of at least `LEAST` tokens that stand one after the other in one training file. The longest spans are told
-first, and what overlaps them only with the rest of it; so spans never overlap, and each is as long as it can be. Only
-tokens are compared: a text that was split into other tokens than it is in the training files is not recognised.
+A span is a run of at least `LEAST` tokens that stand one after the other in one training file. The longest spans are
+told first, and what overlaps them only with the rest of it; so spans never overlap, and each is as long as it can be.
+Only tokens are compared: a text that is split into other tokens than in the training files is not recognised.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.memory.index import MOST_COMPARED, MemoryIndex
+from cllm.memory.mixture import Memory
 
 LEAST = 12  # tokens
 
@@ -162,20 +163,37 @@ def _origin(index: MemoryIndex, files: Sequence[File], tokenizer: Bytes, tokens:
     )
 
 
-def as_json(spans: Sequence[Span], text: str, tokenizer: Bytes, tokens: Sequence[int], torn: int = 0) -> list[dict[str, Any]]:
-    """The spans of `tokens` as parts of their `text`, without its end where that was cut off.
+def parts(memory: Memory, tokenizer: Bytes, tokens: Sequence[int], text: str, torn: int = 0) -> list[dict[str, Any]]:
+    """`text`, made of `tokens`, in parts for JSON: `{begin, end, text, tokens, origin}`, origin None for what is new.
 
-    `begin` and `end` are characters of it. The first `torn` bytes of the first token are not in the text.
+    `begin` and `end` are characters. The first `torn` bytes of the first token are not in the text, and the text may
+    end before its tokens do.
     """
     data = tokenizer.decode_bytes(list(tokens))[torn:]
     ends = np.cumsum([len(tokenizer.token_bytes(int(token))) for token in tokens]) - torn
-    parts = []
+    found: list[dict[str, Any]] = []
     place = 0
-    for span in spans:
+    for span in trace(memory.index, memory.sources, tokenizer, tokens):
         end = min(len(text), len(data[: int(ends[span.stop - 1])].decode(errors="ignore")))
         if span.stop == len(tokens):
             end = len(text)
-        origin = None if span.origin is None else asdict(span.origin)
-        parts.append({"begin": place, "end": end, "text": text[place:end], "tokens": span.tokens, "origin": origin})
+        if end > place:
+            origin = None if span.origin is None else asdict(span.origin)
+            found.append({"begin": place, "end": end, "text": text[place:end], "tokens": span.tokens, "origin": origin})
         place = end
-    return [part for part in parts if part["end"] > part["begin"]]
+    return found
+
+
+def listing(found: Sequence[dict[str, Any]]) -> list[str]:
+    """The parts that `parts` gave as lines for people."""
+    lines = []
+    for part in found:
+        origin, what = part["origin"], f"characters {part['begin']} to {part['end']}, {part['tokens']} tokens"
+        if origin is None:
+            lines.append(f"{what}: new")
+            continue
+        last = "" if origin["last_line"] == origin["line"] else f"-{origin['last_line']}"
+        licence = "no SPDX tag" if origin["spdx"] is None else origin["spdx"]
+        others = f", and {origin['others']} other files" if origin["others"] else ""
+        lines.append(f"{what}: {origin['path']}:{origin['line']}{last} ({licence}{others})")
+    return lines

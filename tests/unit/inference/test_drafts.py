@@ -82,9 +82,6 @@ class Fixed:
     def __init__(self, tokens: list[int]) -> None:
         self.tokens = tokens
 
-    def accept(self, token: int) -> None:
-        pass
-
     def follow(self, longest: int) -> tuple[int, list[int]]:
         return 40, self.tokens[:longest]
 
