@@ -3,7 +3,8 @@
     python -m benchmarks.memory --run runs/ID        of a run that has ended; or
     python -m benchmarks.memory PATH... --minutes 20   trains one first
 
-What was tried is compared on the validation split, by cross-fitting over its files; the test split is read once, at the end.
+What was tried is compared on the validation split, by cross-fitting over its files; the test split is read once, at the
+end.
 """
 
 from __future__ import annotations
@@ -119,13 +120,7 @@ def trials(found: Evidence, size: int) -> list[list[str]]:
         ["with the file so far, all lengths", trial(True, range(1 + 2 * L))],
         ["the file so far, without the training counts", trial(True, [0, *range(1 + L, 1 + 2 * L)])],
         ["both, lengths to 8", trial(True, [0, *(1 + i for i in upto8), *(1 + L + i for i in upto8)])],
-        ["counts alone, without the network", trial(True, range(1, 1 + 2 * L)) if _covered(found) else "-"],
     ]
-
-
-def _covered(found: Evidence) -> bool:
-    """Whether some count is there at every position, so that a mixture of counts alone is defined."""
-    return bool(evidence.present(found.situation, True)[:, 1:].any(axis=1).all())
 
 
 def decoding_ms(reader: Reader, engine: Engine, tokens: Ints) -> tuple[float, float]:
@@ -173,7 +168,8 @@ def measure(run: RunDirectory, out: Path, test: bool) -> tuple[dict[str, Any], s
     text = table(
         ["Training tokens", "Built in", "Bytes a token", "Looked up, us a token"],
         [
-            ["sorted positions", f"{index_s:.1f} s", f"{sizes / split.tokens.size:.1f}", f"{1e6 * looked_up_s / n:.1f}"],
+            ["sorted positions", f"{index_s:.1f} s", f"{sizes / split.tokens.size:.1f}",
+             f"{1e6 * looked_up_s / n:.1f}"],
             ["hashed n-grams, the same lengths", f"{hashed_s:.1f} s", f"{hashed.bytes / split.tokens.size:.1f}",
              f"{1e6 * hashed_look_s / n:.1f}"],
         ],

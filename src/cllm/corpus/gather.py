@@ -69,6 +69,8 @@ class Sources:
     files: list[Source]
     prepared: list[tuple[Path, str, Manifest | None]]
     """Prepared text files, with the prefix of their documents' paths and the manifest beside them."""
+    without: frozenset[str] = frozenset()
+    """Files to leave out, as they would be in the manifest."""
 
     @property
     def left_out_before(self) -> list[FileEntry]:
@@ -85,6 +87,11 @@ class Sources:
         return [s.model_copy(update={"path": prefix + s.path}) for prefix, s in found]
 
     def __iter__(self) -> Iterator[Source]:
+        for source in self._all():
+            gone = source.path in self.without and source.reason is None
+            yield replace(source, reason=filters.FORGOTTEN, named=False) if gone else source
+
+    def _all(self) -> Iterator[Source]:
         yield from self.files
         for path, prefix, manifest in self.prepared:
             yield from _documents_of(path, prefix, manifest)

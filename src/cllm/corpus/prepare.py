@@ -12,7 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,9 +79,10 @@ def prepare(
         raise InvalidInput(f"{out} is a directory: give the name of a file to write")
     report("scanning", 0, 0)
     sources = gather([Path(p) for p in paths], stdlib, lambda n: report("scanning", n, n), only)
-    sources = _leave_out(sources, without)
+    sources.without = frozenset(without)
     with _Pass(out) as reading:
         reading.read(sources, report)
+        _check_left_out(without, [*sources.left_out_before, *reading.left_out])
         reading.drop_near_duplicates(report)
         kept = reading.kept
         _check_not_empty(kept, reading.left_out, sources, paths)
@@ -105,16 +106,10 @@ def prepare(
     return manifest
 
 
-def _leave_out(sources: Sources, without: Collection[str]) -> Sources:
-    """Give the files that `without` names the reason why they are not used. Raises `InvalidInput` if one is missing."""
-    names = set(without)
-    there = {source.path for source in sources.files} | {e.path for e in sources.left_out_before}
-    if missing := sorted(names - there):
+def _check_left_out(without: Collection[str], left_out: Sequence[FileEntry]) -> None:
+    """Raises `InvalidInput` if a file that should have been left out was not there."""
+    if missing := sorted(set(without) - {entry.path for entry in left_out}):
         raise InvalidInput(f"--without {missing[0]}: there is no such file; name it as the manifest does")
-    files = [
-        replace(s, reason=filters.FORGOTTEN, text=None, named=False) if s.path in names else s for s in sources.files
-    ]
-    return replace(sources, files=files)
 
 
 class _Pass:

@@ -56,7 +56,7 @@ class Situation:
 def features(s: Situation, cached: bool) -> NDArray[np.float32]:
     """(n, F) numbers of about 1."""
     has_top, has_last = s.memory_top >= 0, s.file_last >= 0
-    columns = [
+    scalars = [
         s.entropy / 4,
         np.maximum(s.top_log, _LEAST_LOG) / 4,
         np.exp(s.top_log),
@@ -67,20 +67,24 @@ def features(s: Situation, cached: bool) -> NDArray[np.float32]:
         np.log1p(s.memory_top_total) / 4,
         np.log1p(s.place) / 8,
     ]
-    columns += [*(np.log1p(s.memory_total) / 4).T, *(np.log1p(s.memory_distinct) / 4).T]
-    columns += [*(s.memory_total > 0).T]
-    columns += [*((s.memory_distinct == 1) * np.log1p(s.memory_total)).T / 2]
+    blocks = _count_blocks(s.memory_total, s.memory_distinct)
+    blocks.append(s.memory_total > 0)
     if cached:
-        columns += [
+        scalars += [
             has_last,
             np.where(has_last, np.maximum(s.asked_log[:, 1], _LEAST_LOG) / 4, 0.0),
             has_last & (s.top == s.file_last),
             has_last & (s.memory_top == s.file_last),
             (s.file_total > 0).sum(axis=1) / 8,
         ]
-        columns += [*(np.log1p(s.file_total) / 4).T, *(np.log1p(s.file_distinct) / 4).T]
-        columns += [*((s.file_distinct == 1) * np.log1p(s.file_total)).T / 2]
-    return np.stack([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
+        blocks += _count_blocks(s.file_total, s.file_distinct)
+    return np.concatenate([np.stack(scalars, axis=1), *blocks], axis=1).astype(np.float32)
+
+
+def _count_blocks(total: Ints, distinct: Ints) -> list[NDArray[Any]]:
+    """Three numbers for each length: how often, how many different tokens, how often where it was always the same."""
+    often = np.log1p(total)
+    return [often / 4, np.log1p(distinct) / 4, (distinct == 1) * often / 2]
 
 
 def present(s: Situation, cached: bool) -> NDArray[np.bool_]:

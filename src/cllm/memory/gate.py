@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 HIDDEN = 64
 NETWORK_FIRST = 3.0  # log weight of the network in a gate that has learned nothing
-_LARGEST_BATCH, _SMALLEST_BATCH, _STEPS, _RATE, _DECAY = 1024, 64, 40, 8e-3, 1e-4
+_LARGEST_BATCH, _SMALLEST_BATCH, _STEPS, _RATE, _DECAY = 1024, 64, 20, 8e-3, 1e-4
 PASSES = 20
 _LEAST_TOKENS = 256  # from which a gate can be learned at all
 _LAYERS = ("inner", "inner_bias", "outer", "outer_bias")

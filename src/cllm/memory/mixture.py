@@ -23,8 +23,8 @@ from cllm.memory.index import Cursor, MemoryIndex
 from cllm.memory.observe import observe
 from cllm.model.transformer import Transformer
 
-_LARGE = 256  # rows from which on what was counted of a context is kept for the next time
-_MOST_KEPT = 4096
+_FEW = 64  # rows that are counted one by one
+_MOST_KEPT = 16_384  # contexts whose counts are kept for the next time
 Floats = NDArray[np.float64]
 
 
@@ -51,6 +51,16 @@ class Memory:
         gone = set(documents)
         sources = tuple(source for d, source in enumerate(self.sources) if d not in gone)
         return Memory(self.index.without(documents), self.static, self.cached, sources)
+
+
+class _Followed(NamedTuple):
+    """What followed a context: tokens, ascending, with their counts, the sum of these, and the most frequent with its."""
+
+    tokens: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    total: int
+    top: int
+    top_count: int
 
 
 class Read(NamedTuple):
@@ -116,7 +126,7 @@ class Reader:
         self.cursor: Cursor = memory.index.cursor([memory.index.end_of_text])
         self._cache = FileCache(LENGTHS)
         self._place = 0
-        self._kept: dict[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._kept: dict[tuple[int, int], _Followed] = {}
 
     def feed(self, tokens: Sequence[int]) -> None:
         """Go on by these tokens. An end_of_text begins a new document, for the memory and for the cache."""
@@ -140,55 +150,51 @@ class Reader:
         other._cache = self._cache.copy()
         return other
 
-    def _followed(self, low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens, ascending, and counts of what followed some rows."""
+    def _followed(self, low: int, high: int) -> _Followed:
+        """Count what followed some rows."""
         if (low, high) in self._kept:
             return self._kept[low, high]
         rows = self.memory.index.next[low:high]
-        if len(rows) == 1:
-            return rows.astype(np.int64), np.ones(1, dtype=np.int64)
-        if len(rows) < _LARGE:
-            tokens, counts = np.unique(rows.astype(np.int64), return_counts=True)
+        if high - low <= _FEW:
+            found: dict[int, int] = {}
+            for token in rows.tolist():
+                found[token] = found.get(token, 0) + 1
+            tokens = np.array(sorted(found), dtype=np.int64)
+            counts = np.array([found[token] for token in sorted(found)], dtype=np.int64)
         else:
             counts = np.bincount(rows)
             tokens = np.flatnonzero(counts)
             counts = counts[tokens]
-        found = tokens, counts.astype(np.int64)
-        if high - low >= _LARGE:
-            if len(self._kept) >= _MOST_KEPT:
-                self._kept.clear()
-            self._kept[low, high] = found
-        return found
+        top = int(counts.argmax())  # the first of equally frequent ones
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[low, high] = _Followed(tokens, counts, high - low, int(tokens[top]), int(counts[top]))
+        return self._kept[low, high]
 
     def distribution(self, network_log: NDArray[np.floating[Any]]) -> Floats:
         """(V,) probabilities of the next token, from the logarithms (V,) of the network's; they sum to one."""
         logs = network_log.astype(np.float64)
         network = np.exp(logs)
         known = len(self.cursor.low)  # one more than the longest context that is remembered
-        memory = [
-            self._followed(int(self.cursor.low[m]), int(self.cursor.high[m])) if m < known else None for m in LENGTHS
-        ]
+        lows, highs = self.cursor.low.tolist(), self.cursor.high.tolist()
+        memory = [self._followed(lows[m], highs[m]) for m in LENGTHS if m < known]
+        longest = memory[-1] if memory else _Followed(np.arange(0), np.arange(0), 0, -1, 0)
+        absent = [0] * (len(LENGTHS) - len(memory))
         file, last = self._cache.look()
-        longest = next((found for found in reversed(memory) if found is not None), None)
-        top = -1 if longest is None else int(longest[0][longest[1].argmax()])
         likeliest = int(network.argmax())
+        asked = [float(logs[token]) if token >= 0 else 0.0 for token in (longest.top, last)]
         situation = Situation(
-            np.array([-(network * logs).sum()]), np.array([likeliest]), logs[[likeliest]],
-            np.array([[logs[top] if top >= 0 else 0.0, logs[last] if last >= 0 else 0.0]]),
-            np.array([[0 if f is None else f[1].sum() for f in memory]]),
-            np.array([[0 if f is None else len(f[0]) for f in memory]]),
-            np.array([known - 1]), np.array([top]),
-            np.array([0 if longest is None else longest[1].max()]),
-            np.array([0 if longest is None else longest[1].sum()]),
+            np.array([-float(network @ logs)]), np.array([likeliest]), np.array([logs[likeliest]]), np.array([asked]),
+            np.array([[f.total for f in memory] + absent]), np.array([[len(f.tokens) for f in memory] + absent]),
+            np.array([known - 1]), np.array([longest.top]), np.array([longest.top_count]), np.array([longest.total]),
             np.array([[sum(f.values()) for f in file]]), np.array([[len(f) for f in file]]),
             np.array([last]), np.array([self._place]),
         )  # fmt: skip
         gate = self.memory.cached if self.cached else self.memory.static
         w = gate.weights(evidence.features(situation, self.cached), evidence.present(situation, self.cached))[0]
         p: Floats = w[0] * network
-        for weight, found in zip(w[1 : 1 + len(LENGTHS)], memory, strict=True):
-            if found is not None:
-                p[found[0]] += weight / found[1].sum() * found[1]
+        for weight, found in zip(w[1:], memory, strict=False):
+            p[found.tokens] += weight / found.total * found.counts
         if self.cached:
             for weight, followed in zip(w[1 + len(LENGTHS) :], file, strict=True):
                 if followed:

@@ -23,6 +23,7 @@ from cllm.workspace import RunDirectory
 MOST_TOKENS, LEAST_TOKENS = 80_000, 2_000  # of the validation split, for the gates
 SHARE = 0.05  # of a run's time that may go into it
 INDEX_S, FIT_S = 3e-6, 3e-4  # a token of the training, and of the validation files; from above
+OVERHEAD_S = 2.0
 READING = 2.7  # how much longer a token takes than in a validation: windows overlap, whole distributions are looked at
 
 
@@ -58,7 +59,7 @@ class Rememberer:
 
     def _gate_tokens(self, validation_s: float) -> tuple[int, float]:
         """Tokens to learn the gates from, and seconds for all of it, from the seconds of one validation."""
-        index_s = 0.3 + INDEX_S * self._shards.train.tokens.size
+        index_s = OVERHEAD_S + INDEX_S * self._shards.train.tokens.size
         each_s = FIT_S + READING * validation_s / self._scored
         there = min(MOST_TOKENS, int(self._shards.validation.tokens.size))
         if self._minutes is not None:
