@@ -262,9 +262,7 @@ class Completer:
         Raises `InvalidInput` if the model has no memory.
         """
         if self.memory is None:
-            raise InvalidInput(
-                "this model has no memory to compare its text with: train one anew"
-            )
+            raise InvalidInput("this model has no memory to compare its text with: train one anew")
         return provenance.parts(self.memory, self.tokenizer, completion.ids, completion.text, completion.torn)
 
     def complete(self, prompt: str, settings: SamplingSettings = _NO_SETTINGS, *, heal: bool = True) -> Completion:
