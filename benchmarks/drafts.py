@@ -26,9 +26,8 @@ from cllm.memory.provenance import LEAST, copied
 from cllm.memory.store import load_memory
 from cllm.settings import SamplingSettings
 
-WAYS = [
-    (memory, temperature, drafts) for temperature in (0.0, 0.7) for memory in ("off", "on") for drafts in ("off", "on")
-]
+SWITCH: tuple[Literal["off", "on"], ...] = ("off", "on")
+WAYS = [(memory, temperature, drafts) for temperature in (0.0, 0.7) for memory in SWITCH for drafts in SWITCH]
 
 
 @dataclass
