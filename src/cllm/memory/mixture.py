@@ -54,7 +54,7 @@ class Memory:
 
 
 class _Followed(NamedTuple):
-    """What followed a context: tokens, ascending, with their counts, the sum of these, and the most frequent with its."""
+    """What followed a context: tokens, ascending, their counts, the sum of these, and the most frequent with its."""
 
     tokens: NDArray[np.int64]
     counts: NDArray[np.int64]
