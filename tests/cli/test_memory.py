@@ -122,3 +122,11 @@ def test_generate_says_where_a_completion_is_from(tiny_run: TinyRun, run_cllm: R
     alone = json.loads(run_cllm(*arguments[:-1], "--memory=off", "--json", cwd=tiny_run.workspace).stdout)
     assert "provenance" not in alone
     assert alone["settings"]["memory"] == "off"
+
+
+def test_evaluate_completes_lines_with_and_without_the_memory(tiny_run: TinyRun, run_cllm: RunCllm) -> None:
+    arguments = ("evaluate", "latest", "--completions", "6", "--no-baselines")
+    found = json.loads(run_cllm(*arguments, "--json", cwd=tiny_run.workspace).stdout)
+    assert found["next_line"]["points"] == found["next_line_with_memory"]["points"]
+    assert found["next_line"] != found["next_line_with_memory"]
+    assert "next line, with memory: " in run_cllm(*arguments, cwd=tiny_run.workspace).stdout
