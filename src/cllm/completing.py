@@ -8,7 +8,8 @@ JSON lines on standard input:
 and on standard output, with the id of what they answer:
 
     {"id", "text"}                      pieces of the completion, at most 30 a second
-    {"id", "done": {text, tokens, tokens_per_s, prefill_s, finish_reason, seed, load_s, syntax: {valid, why}}}
+    {"id", "done": {text, tokens, tokens_per_s, prefill_s, finish_reason, seed, load_s, syntax: {valid, why},
+                                 provenance: as `cllm.memory.provenance.parts`, null without a memory}}
     {"id", "error"}                     one line that says what to do
 
 Prompts are completed one after the other. A cancelled one gets no answer any more. The last model stays loaded, until
@@ -38,6 +39,7 @@ from cllm.errors import CllmError, InvalidCheckpoint
 from cllm.evaluation import syntax
 from cllm.evaluation.scan import Language
 from cllm.inference.completer import Completer, Generation
+from cllm.memory.store import load_memory
 from cllm.settings import SamplingSettings, validated
 
 _NICENESS = 5  # about a third of a processor where a training wants all of them
@@ -131,6 +133,7 @@ class Service:
             "finish_reason": completion.finish_reason,
             "seed": completion.seed,
             "load_s": round(load_s, 3),
+            "provenance": None if completer.memory is None else completer.provenance(completion),
             "syntax": judged(request.language, request.prompt, completion.text),
         }
 
@@ -153,7 +156,7 @@ class Service:
             state = _FileState(path, stat.st_mtime_ns, stat.st_size)
             if self._kept is None or self._kept.state != state:
                 self._kept = None  # first: there may be no room for two
-                self._kept = _Kept(state, Completer(load_model(path)))
+                self._kept = _Kept(state, Completer(load_model(path), load_memory(path)))
         except (OSError, ValueError) as error:
             raise InvalidCheckpoint(f"{path}: it cannot be read ({error}); choose another model") from error
         return self._kept.completer

@@ -99,6 +99,12 @@ class SamplingSettings(Settings):
     min_p: float = setting(0.0, "Keep tokens at least this likely relative to the likeliest; 0 = all", ge=0, le=1)
     seed: int | None = setting(None, "Seed of the random draws; unset = a new one each time", ge=0, le=2**63 - 1)
     stop: tuple[str, ...] = setting((), "Strings at which generation ends; they are not part of the result")
+    memory: Literal["on", "off"] = setting(
+        "on", "Mix the network with its memory of the training files and of the text so far, if the model has one"
+    )
+    drafts: Literal["on", "off"] = setting(
+        "on", "Let repetitions draft several tokens that the network verifies at once; faster, and the same choices"
+    )
 
 
 class EvaluateSettings(Settings):

@@ -109,3 +109,24 @@ def test_the_printed_command_trains_without_the_files(tiny_run: TinyRun, run_cll
     anew = load_memory(model)
     assert anew is not None
     assert {s.path for s in anew.sources} == {s.path for s in less.sources}
+
+
+def test_generate_says_where_a_completion_is_from(tiny_run: TinyRun, run_cllm: RunCllm) -> None:
+    arguments = ("generate", "latest", "-p", "import ", "--temperature", "0", "--max-tokens", "60", "--provenance")
+    done = run_cllm(*arguments, cwd=tiny_run.workspace)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(run_cllm(*arguments, "--json", cwd=tiny_run.workspace).stdout)
+    assert found["text"] == done.stdout
+    assert "".join(part["text"] for part in found["provenance"]) == found["text"]
+    assert len(done.stderr.splitlines()) == len(found["provenance"])
+    alone = json.loads(run_cllm(*arguments[:-1], "--memory=off", "--json", cwd=tiny_run.workspace).stdout)
+    assert "provenance" not in alone
+    assert alone["settings"]["memory"] == "off"
+
+
+def test_evaluate_completes_lines_with_and_without_the_memory(tiny_run: TinyRun, run_cllm: RunCllm) -> None:
+    arguments = ("evaluate", "latest", "--completions", "6", "--no-baselines")
+    found = json.loads(run_cllm(*arguments, "--json", cwd=tiny_run.workspace).stdout)
+    assert found["next_line"]["points"] == found["next_line_with_memory"]["points"]
+    assert found["next_line"] != found["next_line_with_memory"]
+    assert "next line, with memory: " in run_cllm(*arguments, cwd=tiny_run.workspace).stdout

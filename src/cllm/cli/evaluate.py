@@ -160,10 +160,11 @@ def _show(result: Evaluation) -> None:
         console.print(
             f"without the files that were trained on: {result.unseen.bits_per_byte:.4f} ({result.unseen.files} files)"
         )
-    if result.next_line is not None:
-        line = result.next_line
+    for how, line in (("", result.next_line), (", with memory", result.next_line_with_memory)):
+        if line is None:
+            continue
         console.print(
-            f"next line: {line.exact_match:.1%} exactly right, edit similarity {line.edit_similarity:.3f}"
+            f"next line{how}: {line.exact_match:.1%} exactly right, edit similarity {line.edit_similarity:.3f}"
             f" ({line.points} lines)"
         )
     if result.syntax is not None:

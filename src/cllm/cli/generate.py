@@ -35,14 +35,27 @@ _CONTROLS = {code: 0x2400 + code for code in range(32) if code not in b"\t\n\r"}
 @options_of(SamplingSettings)
 @click.option("--echo", is_flag=True, help="Print the prompt before its completion.")
 @click.option("--stats", is_flag=True, help="Say on standard error how it ended and how fast it was.")
+@click.option(
+    "--provenance", is_flag=True, help="Say on standard error which parts stand in the training files, and where."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead, when it is done.")
 def command(
-    model: str | None, prompt: str | None, file: str | None, echo: bool, stats: bool, as_json: bool, **given: Any
+    model: str | None,
+    prompt: str | None,
+    file: str | None,
+    echo: bool,
+    stats: bool,
+    provenance: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Complete a prompt with MODEL: a .cllm file, the name of one in models/, or left out for the newest there.
 
     The prompt is --prompt, --file, or what is piped in. The completion is printed as it is made, exactly: nothing is
     added, stripped or changed. A prompt that ends inside a word or an indentation is continued as if it were typed on.
+
+    With --provenance, spans of 12 tokens or more that stand verbatim in the training files are listed with file, lines
+    and SPDX tag; the rest is new. JSON then has them, too.
 
     Repetition penalty, temperature, top-k, top-p and min-p are applied in this order.
 
@@ -60,15 +73,21 @@ def command(
 
     from cllm.checkpoint import load_model
     from cllm.inference.completer import Completer
+    from cllm.memory.provenance import listing
+    from cllm.memory.store import load_memory
 
     torch.set_num_threads(1)  # one token at a time is too little work to share
-    completer = Completer(load_model(path))
+    memory = load_memory(path) if settings.memory == "on" or provenance else None
+    if provenance and memory is None:
+        raise InvalidInput(f"{path} has no memory, so --provenance has nothing to compare with: train one anew")
+    completer = Completer(load_model(path), memory)
     generation = completer.stream(text, settings)
     with _first_interrupt(generation.cancel):
         if as_json:
             for _ in generation:
                 pass
-            _print_json(generation.completion, path, settings)
+            parts = completer.provenance(generation.completion) if provenance else None
+            _print_json(generation.completion, path, settings, parts)
         else:
             _write(text if echo else "")
             for piece in generation:
@@ -78,6 +97,9 @@ def command(
     cancelled = completion.finish_reason == "cancelled"
     if not as_json and shown and not shown.endswith("\n") and (cancelled or sys.stdout.isatty()):
         _write("\n")
+    if provenance and not as_json:
+        for line in listing(completer.provenance(completion)):
+            click.echo(line, err=True)
     if stats:
         click.echo(_stats(completion), err=True)
     if cancelled:
@@ -127,7 +149,9 @@ def _write(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _print_json(completion: Completion, path: Path, settings: SamplingSettings) -> None:
+def _print_json(
+    completion: Completion, path: Path, settings: SamplingSettings, parts: list[dict[str, Any]] | None
+) -> None:
     result = {
         "model": path.stem,
         "path": os.fspath(path),
@@ -140,6 +164,8 @@ def _print_json(completion: Completion, path: Path, settings: SamplingSettings) 
         "seed": completion.seed,
         "settings": settings.model_dump(mode="json"),
     }
+    if parts is not None:
+        result["provenance"] = parts
     _write(json.dumps(result, ensure_ascii=False) + "\n")
 
 
@@ -152,7 +178,8 @@ _ENDINGS = {
 
 
 def _stats(completion: Completion) -> str:
+    drafted = f"{completion.decoded / completion.passes:.1f} tokens a pass, " if completion.passes else ""
     return (
-        f"{completion.tokens} tokens, {completion.tokens_per_s:.0f} tokens/s, prompt read in "
+        f"{completion.tokens} tokens, {completion.tokens_per_s:.0f} tokens/s, {drafted}prompt read in "
         f"{completion.prefill_s * 1000:.0f} ms, seed {completion.seed}: {_ENDINGS[completion.finish_reason]}"
     )

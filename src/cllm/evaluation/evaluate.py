@@ -117,6 +117,7 @@ class Evaluation(Figures):
     baselines_training_bytes: int | None
     memory: MemoryEvaluation | None = None
     next_line: NextLineFigures | None
+    next_line_with_memory: NextLineFigures | None = None
     syntax: SyntaxFigures | None
     skipped: dict[str, str]
     warnings: tuple[str, ...]
@@ -320,7 +321,7 @@ def evaluate(
             )
     total = _figures(each)
 
-    lines = syntax = None
+    lines = lines_with_memory = syntax = None
     if settings.completions:
         completer = Completer(loaded)
         with clock.measure("completions"):
@@ -331,6 +332,14 @@ def evaluate(
                 settings.seed,
                 lambda done, n: progress("next lines", done, n),
             )
+            if memory is not None:
+                lines_with_memory = next_line(
+                    Completer(loaded, memory),
+                    documents,
+                    settings.completions,
+                    settings.seed,
+                    lambda done, n: progress("next lines, with memory", done, n),
+                )
             syntax = validity(
                 completer,
                 documents,
@@ -370,6 +379,7 @@ def evaluate(
         baselines_training_bytes=used,
         memory=None if memory is None or read is None else evaluate_memory(memory, read, documents, training),
         next_line=None if lines is None else NextLineFigures(**vars(lines)),
+        next_line_with_memory=None if lines_with_memory is None else NextLineFigures(**vars(lines_with_memory)),
         syntax=None
         if syntax is None
         else SyntaxFigures(points=syntax.points, valid=syntax.share, valid_of_true_continuations=syntax.true_share),

@@ -1,4 +1,4 @@
-"""Text in, text out: completing prompts with a loaded model.
+"""Text in, text out: completing prompts with a loaded model, and with its memory where it has one.
 
 A prompt is preceded by end_of_text, as every document was in training; its end is healed (`cllm.inference.healing`).
 Generation ends at end_of_text, at a stop string, or after `max_tokens`. V is the vocabulary.
@@ -11,22 +11,30 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cllm.errors import InvalidInput, InvalidSettings
 from cllm.inference import sampling
+from cllm.inference.drafts import Ahead, Drafter, TrainingFiles
 from cllm.inference.engine import Engine, prompt_window
 from cllm.inference.healing import TokenIndex
 from cllm.inference.text import TextStream
+from cllm.memory import provenance
+from cllm.memory.mixture import Memory, Reader
 from cllm.model.transformer import Transformer
 from cllm.settings import SamplingSettings
 from cllm.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length", "end", "cancelled"]
 _NO_SETTINGS = SamplingSettings()
+
+# Scores that were computed together differ from those computed one by one by some 1e-5 (docs/drafts.md). Where the two
+# likeliest tokens are not further apart than this, a greedy choice is made from scores computed one by one.
+_TOO_CLOSE = 3e-4
 
 
 class Loaded(Protocol):
@@ -49,7 +57,10 @@ class Completion:
     seed: int  # that was used, also when none was set
     prefill_s: float
     decode_s: float  # time in the model and in choosing, without the time of whoever reads the stream
-    decoded: int  # tokens that went through the model one by one
+    decoded: int  # tokens that were read again for the one after them
+    passes: int  # through the model, in which they were: fewer than `decoded` where drafts were right
+    ids: tuple[int, ...]  # the `tokens`
+    torn: int  # bytes of the first of them that are the end of the prompt
 
     @property
     def tokens_per_s(self) -> float:
@@ -66,9 +77,10 @@ class _Sequence:
         self._random = random.Random(self._seed)  # noqa: S311 - a reproducible draw is the point
         self._stream = TextStream(settings.stop)
         self._text: list[str] = []
-        self._tokens = 0
+        self._ids: list[int] = []
+        self._torn = 0
         self.finish_reason: FinishReason | None = None
-        self.prefill_s, self.decode_s, self.decoded = 0.0, 0.0, 0
+        self.prefill_s, self.decode_s, self.decoded, self.passes = 0.0, 0.0, 0, 0
 
         tokenizer, ids = completer.tokenizer, completer.encode(prompt)
         count = completer.index.back_up([tokenizer.token_bytes(token) for token in ids]) if heal else 0
@@ -78,22 +90,52 @@ class _Sequence:
         if settings.repetition_penalty != 1:
             self._seen = torch.zeros(len(completer.forbidden_V), dtype=torch.bool)
             self._seen[ids] = True
+        self._reader: Reader | None = None
+        if completer.reader is not None and settings.memory == "on":
+            self._reader = completer.reader.copy()
+            self._reader.feed(ids)
+        self._prompt_ids = ids
         self.window = prompt_window([tokenizer.end_of_text, *ids], completer.context, settings.max_tokens)
 
     @property
     def takes_the_likeliest(self) -> bool:
         """Whether the next token is simply the likeliest of those not forbidden."""
-        return self._settings.temperature == 0 and not self._remaining and self._seen is None
+        return self._settings.temperature == 0 and not self._remaining and self._seen is None and self._reader is None
 
-    def choose(self, logits_V: Tensor) -> int:
-        """The next token, by the settings; `logits_V` is of the tokens after what was accepted so far."""
+    @property
+    def most_left(self) -> int:
+        """Tokens that may still come; more of them may be needed where some only make the prompt's end again."""
+        return self._settings.max_tokens - len(self._ids)
+
+    def drafter(self) -> Drafter | None:
+        """Proposes tokens, if the settings want it."""
+        if self._settings.drafts == "off":
+            return None
+        return Drafter(self._prompt_ids, None if self._reader is None else TrainingFiles(self._reader))
+
+    def scores(self, logits_V: Tensor) -> Tensor:
+        """What the next token is chosen from; `logits_V` is of the tokens after what was accepted so far."""
+        if self._reader is not None:
+            mixed_V = self._reader.distribution(logits_V.log_softmax(dim=0).numpy())
+            logits_V = torch.from_numpy(mixed_V.astype(np.float32)).log_()
         logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)
         if self._remaining:
             agreeing = torch.tensor(self._completer.index.agreeing_with(self._remaining))
             logits_V = torch.full_like(logits_V, -torch.inf).index_copy_(0, agreeing, logits_V[agreeing])
         if self._seen is not None:
             logits_V = sampling.penalise(logits_V, self._seen, self._settings.repetition_penalty)
-        return sampling.choose(logits_V, self._settings, self._random.random())
+        return logits_V
+
+    def is_close(self, scores_V: Tensor) -> bool:
+        """Whether the choice is greedy, and rounding of the scores could decide it."""
+        if self._settings.temperature > 0:
+            return False
+        first, second = scores_V.topk(2).values.tolist()
+        return bool(first - second <= _TOO_CLOSE)
+
+    def choose(self, scores_V: Tensor) -> int:
+        """The next token, by the settings."""
+        return sampling.choose(scores_V, self._settings, self._random.random())
 
     def accept(self, token: int) -> str:
         """Add a token; returns the text that is now certain, and sets `finish_reason` if it was the last."""
@@ -102,16 +144,20 @@ class _Sequence:
             return self.finish("end")
         if self._seen is not None:
             self._seen[token] = True
+        if self._reader is not None:
+            self._reader.feed([token])
         data = tokenizer.token_bytes(token)
         new, self._remaining = data[len(self._remaining) :], self._remaining[len(data) :]
         if not new:
             return ""
-        self._tokens += 1
+        if not self._ids:
+            self._torn = len(data) - len(new)
+        self._ids.append(token)
         piece = self._stream.feed(new)
         self._text.append(piece)
         if self._stream.stopped:
             self.finish_reason = "stop"
-        elif self._tokens == self._settings.max_tokens:
+        elif len(self._ids) == self._settings.max_tokens:
             return piece + self.finish("length")
         return piece
 
@@ -126,12 +172,15 @@ class _Sequence:
         return Completion(
             prompt=self._prompt,
             text="".join(self._text),
-            tokens=self._tokens,
+            tokens=len(self._ids),
             finish_reason=self.finish_reason or "cancelled",
             seed=self._seed,
             prefill_s=self.prefill_s,
             decode_s=self.decode_s,
             decoded=self.decoded,
+            passes=self.passes,
+            ids=tuple(self._ids),
+            torn=self._torn,
         )
 
 
@@ -139,7 +188,7 @@ class Generation:
     """A completion in the making: iterate over its pieces of text, once; `completion` is what there is so far."""
 
     def __init__(self, sequence: _Sequence, engine: Engine) -> None:
-        self._sequence, self._engine = sequence, engine
+        self._sequence, self._ahead = sequence, Ahead(engine, sequence.drafter())
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -154,15 +203,19 @@ class Generation:
     def __iter__(self) -> Iterator[str]:
         sequence = self._sequence
         begin = time.perf_counter()
-        logits_BV = self._engine.prefill([sequence.window])
+        logits_V = self._ahead.prefill(sequence.window)
         sequence.prefill_s = time.perf_counter() - begin
         while not self._cancelled:
             begin = time.perf_counter()
-            token = sequence.choose(logits_BV[0])
+            scores_V = sequence.scores(logits_V)
+            if not self._ahead.settled and sequence.is_close(scores_V):
+                scores_V = sequence.scores(self._ahead.settle())
+            token = sequence.choose(scores_V)
             piece = sequence.accept(token)
             if sequence.finish_reason is None:
-                logits_BV = self._engine.decode_one([token])
+                logits_V = self._ahead.after(token, sequence.most_left - 1)
                 sequence.decoded += 1
+                sequence.passes = self._ahead.passes
                 sequence.decode_s += time.perf_counter() - begin
             if piece:
                 yield piece
@@ -175,7 +228,10 @@ class Generation:
 class Completer:
     """Completes prompts with one model. It holds no state of its own between completions."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, memory: Memory | None = None) -> None:
+        """`memory` is mixed with the network, and drafts, unless `SamplingSettings.memory` is off."""
+        self.memory = memory
+        self.reader = None if memory is None else Reader(memory)  # every sequence goes on with a copy
         self.tokenizer = loaded.tokenizer
         self.context = loaded.model.config.context
         self._model = loaded.model
@@ -199,6 +255,15 @@ class Completer:
         Raises `InvalidInput` and `InvalidSettings` at once, before anything is computed.
         """
         return Generation(self._sequence(prompt, settings, heal), Engine(self._model))
+
+    def provenance(self, completion: Completion) -> list[dict[str, Any]]:
+        """Where the parts of a completion stand in the training files (`cllm.memory.provenance.as_json`).
+
+        Raises `InvalidInput` if the model has no memory.
+        """
+        if self.memory is None:
+            raise InvalidInput("this model has no memory to compare its text with: train one anew")
+        return provenance.parts(self.memory, self.tokenizer, completion.ids, completion.text, completion.torn)
 
     def complete(self, prompt: str, settings: SamplingSettings = _NO_SETTINGS, *, heal: bool = True) -> Completion:
         """Complete `prompt`; raises as `stream` does."""
@@ -232,7 +297,7 @@ class Completer:
             begin = time.perf_counter()
             likeliest = logits_BV.masked_fill(self.forbidden_V, -torch.inf).argmax(dim=-1).tolist()
             tokens = [
-                likeliest[row] if sequence.takes_the_likeliest else sequence.choose(logits_BV[row])
+                likeliest[row] if sequence.takes_the_likeliest else sequence.choose(sequence.scores(logits_BV[row]))
                 for row, sequence in enumerate(active)
             ]
             for sequence, token in zip(active, tokens, strict=True):
@@ -246,6 +311,7 @@ class Completer:
             logits_BV = engine.decode_one(tokens)
             for sequence in active:
                 sequence.decoded += 1
+                sequence.passes += 1
                 sequence.decode_s += time.perf_counter() - begin
 
     def _sequence(self, prompt: str, settings: SamplingSettings, heal: bool) -> _Sequence:

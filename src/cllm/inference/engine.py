@@ -17,7 +17,7 @@ _CHUNK = 512  # tokens of a prompt that go through the model at once: bounds the
 
 
 class Engine:
-    """Next-token scores of sequences that grow by one token at a time.
+    """Next-token scores of sequences that grow by one token at a time; one that is alone may grow by several, and back.
 
     The model never sees more than its trained context. A sequence that has filled it goes on in a sliding window: the
     last half of the context is prefilled anew, and fills up again. Sequences of different lengths are aligned at their
@@ -30,6 +30,7 @@ class Engine:
         self._windows: list[list[int]] = []  # what the model sees of each sequence
         self._cache: KVCache
         self._mask: Tensor | None = None  # (B, 1, 1, context), -inf at padding; None when there is none
+        self._settled = 0  # tokens in the cache as prefilling and decoding one by one make them, to the last bit
 
     @torch.inference_mode()
     def prefill(self, sequences: Sequence[Sequence[int]]) -> Tensor:
@@ -51,7 +52,49 @@ class Engine:
             return self._fill()
         mask = None if self._mask is None else self._mask[..., : length + 1]
         hidden = self._model.hidden(torch.tensor(tokens)[:, None], mask, self._cache)
+        if self._settled == length:
+            self._settled += 1
         return self._model.logits(hidden[:, -1])
+
+    @property
+    def room(self) -> int:
+        """Tokens that the cache still holds before the window slides."""
+        return self.context - self._cache.length
+
+    @property
+    def settled(self) -> bool:
+        """Whether the cache, and the last scores with it, are to the last bit those of decoding one by one."""
+        return self._settled == self._cache.length
+
+    @torch.inference_mode()
+    def extend(self, tokens: Sequence[int]) -> Tensor:
+        """Append 1 to `max(1, room)` tokens to the only sequence; returns fp32 scores (T, V) after each of them.
+
+        The scores are those of `decode_one` but for rounding: products of several rows are summed in another order.
+        """
+        if len(tokens) == 1:
+            return self.decode_one(tokens)
+        assert len(self._windows) == 1 and len(tokens) <= self.room
+        self._windows[0].extend(tokens)
+        hidden = self._model.hidden(torch.tensor([tokens]), None, self._cache)
+        return self._model.logits(hidden[0])
+
+    def rewind(self, count: int) -> None:
+        """Take back the last `count` tokens of the last `extend`."""
+        if count:
+            del self._windows[0][-count:]
+            self._cache.length -= count
+
+    @torch.inference_mode()
+    def settle(self) -> Tensor:
+        """Decode again, one by one, what `extend` appended; returns scores (V,) without its rounding."""
+        assert not self.settled
+        window = self._windows[0]
+        again, self._cache.length = window[self._settled :], self._settled
+        del window[self._settled :]
+        for token in again:
+            scores_BV = self.decode_one([token])
+        return scores_BV[0]
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
@@ -67,6 +110,7 @@ class Engine:
         padding = [longest - len(window) for window in self._windows]
         ids = torch.tensor([[0] * pad + window for pad, window in zip(padding, self._windows, strict=True)])
         self._cache = KVCache.empty(self._model.config, len(padding), self.context, self._model.dtype)
+        self._settled = longest
         mask = self._mask = None
         if any(padding):
             pads = torch.tensor(padding)[:, None]

@@ -130,8 +130,13 @@ class Reader:
 
     def feed(self, tokens: Sequence[int]) -> None:
         """Go on by these tokens. An end_of_text begins a new document, for the memory and for the cache."""
-        for token in tokens:
+        depth = self.memory.index.depth
+        near = tokens if len(tokens) < depth else tokens[-depth:]  # what was before that is in no context any more
+        if len(near) < len(tokens):
+            self.cursor = self.memory.index.cursor()
+        for token in near:
             self.cursor.feed(token)
+        for token in tokens:
             if token == self.memory.index.end_of_text:
                 self._cache, self._place = FileCache(LENGTHS), 0
             else:

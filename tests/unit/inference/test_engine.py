@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -100,3 +102,46 @@ def test_two_engines_on_one_model_do_not_disturb_each_other() -> None:
 def test_a_long_prompt_keeps_its_end_and_leaves_room(length: int, context: int, max_tokens: int, kept: int) -> None:
     ids = list(range(length))
     assert prompt_window(ids, context, max_tokens) == ids[-kept:]
+
+
+def test_several_tokens_at_once_get_the_scores_of_one_by_one_and_can_be_taken_back() -> None:
+    context = 24
+    model = random_model(context)
+    together, alone = Engine(model), Engine(model)
+    tokens = [(11 * i) % 300 for i in range(100)]
+    together.prefill([tokens[:5]])
+    alone.prefill([tokens[:5]])
+    place, sizes = 5, itertools.cycle([3, 1, 6, 2])
+    slid = 0
+    while place < 90:
+        size = min(next(sizes), max(1, together.room))
+        slid += together.room == 0
+        scores = together.extend([*tokens[place : place + size], *([7, 8] if together.room >= size + 2 else [])])
+        together.rewind(len(scores) - size)
+        expected = torch.cat([alone.decode_one([token]) for token in tokens[place : place + size]])
+        torch.testing.assert_close(scores[:size], expected, rtol=1e-4, atol=1e-4)
+        place += size
+    assert slid > 3
+
+
+@pytest.mark.parametrize("until", [9, 16, 20])
+def test_settled_scores_are_those_of_one_by_one_to_the_last_bit(until: int) -> None:
+    model = random_model(16, seed=3)
+    together, alone = Engine(model), Engine(model)
+    tokens = [(13 * i) % 300 for i in range(until)]
+    together.prefill([tokens[:4]])
+    expected = alone.prefill([tokens[:4]])
+    assert together.settled
+    for token in tokens[4:]:
+        expected = alone.decode_one([token])
+    place = 4
+    while place < until:
+        size = min(3, max(1, together.room), until - place)
+        drafted = [5] if together.room > size else []
+        together.extend([*tokens[place : place + size], *drafted])
+        together.rewind(len(drafted))
+        place += size
+    if not together.settled:
+        assert torch.equal(together.settle(), expected[0])
+    assert together.settled
+    assert torch.equal(together.decode_one([1]), alone.decode_one([1]))

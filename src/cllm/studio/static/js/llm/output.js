@@ -3,6 +3,7 @@
 import { h, setAttr, setHidden, setText, toast } from "../dom.js";
 import { count, number } from "../format.js";
 import { guess, highlightFrom } from "../highlight.js";
+import { originsFold } from "./origins.js";
 
 const DRAW_EVERY_MS = 100;
 const NAMES = { python: "Python", c: "C" };
@@ -16,11 +17,12 @@ export function outputPanel() {
   const empty = h("p", { class: "empty" }, "Choose a prompt and press Complete.");
   const verdict = h("span", { class: "chip" });
   const facts = h("p", { class: "row completion-facts muted small number", role: "status" });
+  const origins = originsFold();
   const copy = h("button", { class: "button small", type: "button", on: { click: () => copied(written) } }, "Copy completion");
   const copyAll = h("button", { class: "button small", type: "button", on: { click: () => copied(given + written) } }, "Copy all");
   const node = h("section", { class: "panel output", "aria-labelledby": "output-head" },
     h("div", { class: "panel-head" }, h("h2", { id: "output-head" }, "Completion"), verdict, h("span", { class: "spacer" }), copy, copyAll),
-    empty, code, facts);
+    empty, code, facts, origins.node);
   let [given, written] = ["", ""];
   let language = null;
   let timer = null;
@@ -77,6 +79,7 @@ export function outputPanel() {
       begun = performance.now();
       first = null;
       judge(null);
+      origins.show(null);
       show(true);
       end(["loading the model…"]);
     },
@@ -85,9 +88,10 @@ export function outputPanel() {
       written += piece;
       timer ??= setTimeout(draw, DRAW_EVERY_MS);
     },
-    done({ text: all, tokens, tokens_per_s: rate, finish_reason: reason, seed, syntax }) {
+    done({ text: all, tokens, tokens_per_s: rate, finish_reason: reason, seed, syntax, provenance }) {
       written = all ?? written;
       judge(syntax);
+      origins.show(provenance);
       end([`${count(tokens)} tokens`, `${number(rate, 0)} tokens/s`, first !== null && `first after ${number(first / 1000, 2)} s`,
         `ended: ${REASONS[reason] ?? reason}`, `seed ${seed}`, syntax?.valid !== true && syntax?.why]);
     },
