@@ -40,6 +40,7 @@ def run_summary(run: RunDirectory) -> Data:
         "run": run.id,
         "name": name,
         "state": state_of(run),
+        "resumable": run.resumable,
         "stage": stage.get("stage"),
         "stopping": stopping,
         "started": started,

@@ -269,7 +269,7 @@ class Supervisor:
     def conclude(self, ending: Ending) -> None:
         """Write the exit record and, as the last event, the result."""
         result: dict[str, Any] = {"state": ending.state, "reason": ending.reason, "exit_code": ending.exit_code}
-        if ending.state != "done" and any(self._run.checkpoints.glob("*.cllm")):
+        if ending.state != "done" and self._run.resumable:
             result["resume"] = f"cllm resume {self._run.id}"
         self._store.append(events.RESULT, result | (self._since_begun(events.SUMMARY) or {}))
         write_exit(self._run, ending.state, ending.reason, ending.exit_code)

@@ -79,6 +79,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def resumable(self) -> bool:
+        """Whether something was saved that a training can go on from: the best and the final model cannot."""
+        return any(not path.name.startswith(("best_", "final_")) for path in self.checkpoints.glob("*.cllm"))
+
+    @property
     def report(self) -> Path:
         return self.path / "report"
 

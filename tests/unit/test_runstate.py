@@ -49,3 +49,13 @@ def test_an_exit_record_says_it_at_any_age(run: RunDirectory) -> None:
 
 def test_a_directory_without_a_request_is_no_start(tmp_path: Path) -> None:
     assert state_of(RunDirectory(tmp_path)) == "interrupted"
+
+
+def test_a_model_is_not_something_to_go_on_from(run: RunDirectory) -> None:
+    assert not run.resumable
+    run.checkpoints.mkdir()
+    for name in ("best_step_00000010", "final_step_00000012"):
+        (run.checkpoints / f"{name}.cllm").touch()
+    assert not run.resumable
+    (run.checkpoints / "periodic_step_00000012.cllm").touch()
+    assert run.resumable

@@ -138,6 +138,7 @@ class FollowedRun:
                 "exit_code": ending.get("exit_code"),
                 "started": started,
                 "running": running,
+                "resumable": self.run.resumable,
             }
         )
 

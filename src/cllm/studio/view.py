@@ -58,7 +58,7 @@ class View:
         return bool(self.data["run"] and self.data["run"]["running"])
 
     def set_run(self, run: Data | None) -> None:
-        """The run's own facts: id, name, state, reason, exit_code, started, running."""
+        """The run's own facts: id, name, state, reason, exit_code, started, running, resumable."""
         before = self.is_running
         if self._set("run", run) and self.is_running != before:
             self._show_spheres()

@@ -83,7 +83,7 @@ export function plot(element, { height = HEIGHT, label }) {
         legend: { show: false },
         cursor: { drag: { x: true, y: false, setScale: true }, points: { size: 7 }, focus: { prox: 24 } },
         focus: { alpha: 0.35 },
-        scales: { x: { time: false }, y: logY ? { distr: 3, range: (_, least, most) => uPlot.rangeLog(least, most, 10, false) } : { distr: 1 } },
+        scales: { x: { time: false }, y: logY ? { distr: 3, range: (_, least, most) => (least > 0 ? [least / 1.05, most * 1.05] : [1, 10]) } : { distr: 1 } },
         axes: [
           { ...axis, label: xLabel, incrs: xLabel === "step" ? WHOLE : undefined, size: 34, values: (_, ticks) => ticks.map((tick) => xText(tick)) },
           {

@@ -154,5 +154,8 @@ export async function remove(run, then) {
   then();
 }
 
-/** Why a run cannot be resumed or deleted at present; empty if it can. */
+/** Why a run cannot be deleted at present; empty if it can. */
 export const blocked = (run) => (isBusy(run.state) ? "It is running: stop it first" : "");
+
+/** Why a run cannot be resumed at present; empty if it can. */
+export const unresumable = (run) => blocked(run) || (run.resumable ? "" : "Nothing was saved that it could go on from");

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
 import { bytes, clock, compact, count, number, percent, when } from "../format.js";
-import { blocked, clone, remove, resume } from "./actions.js";
+import { blocked, clone, remove, resume, unresumable } from "./actions.js";
 import { curvePanel } from "../curves/panel.js";
 import { notesEditor } from "./notes.js";
 import { showMessages } from "../messages.js";
@@ -227,6 +227,8 @@ function runHeader(context, first, gone) {
       setHidden(watch, !isBusy(run.state));
       setHidden(more, isBusy(run.state));
       setText(more, run.state === "done" ? "Train on…" : "Resume");
+      more.disabled = Boolean(unresumable(run));
+      setAttr(more, "title", unresumable(run) || null);
       away.disabled = Boolean(why);
       setAttr(away, "title", why || null);
     },

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { h, setAttr, setHidden, setText } from "../dom.js";
 import { clock, compact, number, when } from "../format.js";
-import { blocked, clone, remove, resume } from "./actions.js";
+import { blocked, clone, remove, resume, unresumable } from "./actions.js";
 import { openMenu } from "./menu.js";
 import { epoch, firstLine, ofTotal, stateChip } from "../words.js";
 
@@ -241,7 +241,7 @@ export function mountList(root, context) {
       {
         label: run.state === "done" ? "Train on…" : "Resume",
         act: () => resume(run, context),
-        disabled: why,
+        disabled: unresumable(run),
       },
       { label: "Clone settings", act: () => clone(run, context) },
       { label: "Delete…", act: () => remove(run, load), disabled: why, kind: "bad" },

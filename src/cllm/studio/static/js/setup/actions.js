@@ -103,7 +103,7 @@ export function actionsPanel(context, start) {
     enable(main, view && !busy && !awaited && run?.state !== "stopping");
     enable(save, !busy && !saving && run?.state === "training");
     setText(save, saving ? "Saving…" : "Save");
-    setHidden(again, on || !RESUMABLE.includes(run?.state) || !view.checkpoint);
+    setHidden(again, on || !RESUMABLE.includes(run?.state) || !run.resumable);
     enable(again, !busy && !awaited);
   }
 
