@@ -116,8 +116,9 @@ def _complete(model: Path) -> list[str]:
     """The prompts with their greedy completions, repetition made less likely."""
     from cllm.checkpoint import load_model
     from cllm.inference.completer import Completer
+    from cllm.memory.store import load_memory
 
-    completer = Completer(load_model(model))
+    completer = Completer(load_model(model), load_memory(model))
     settings = SamplingSettings(temperature=0, repetition_penalty=PENALTY, max_tokens=COMPLETION_TOKENS)
     return [prompt + completer.complete(prompt, settings).text for prompt in PROMPTS]
 
@@ -148,11 +149,15 @@ def _table(facts: dict[str, Any], evaluation: dict[str, Any]) -> Table:
     table.add_row("bits per byte")
     bits("training files, last steps", training)
     bits("validation files, best", result["best_bits_per_byte"])
-    bits(f"{evaluation['files']} test files", evaluation["bits_per_byte"], "bold")
+    bits(f"{evaluation['files']} test files, network alone", evaluation["bits_per_byte"], "bold")
+    if (memory := evaluation["memory"]) is not None:
+        bits("  and memory of the training files", memory["static"], "bold")
+        bits("  and the file so far", memory["cached"], "bold")
     for baseline in sorted((evaluation["baselines"] or {}).values(), key=lambda b: b["bits_per_byte"]):
         bits(f"  {baseline['name']}", baseline["bits_per_byte"], "dim")
-    if evaluation["next_line"] is not None:
-        table.add_row("next lines exactly right", f"{evaluation['next_line']['exact_match']:.1%}")
+    for key, which in (("next_line", ""), ("next_line_with_memory", ", with memory")):
+        if evaluation[key] is not None:
+            table.add_row(f"next lines exactly right{which}", f"{evaluation[key]['exact_match']:.1%}")
     if evaluation["syntax"] is not None:
         table.add_row("completions that parse", f"{evaluation['syntax']['valid']:.1%}")
     table.add_section()

@@ -140,17 +140,25 @@ def _figures(parts: Sequence[Likelihood]) -> Figures:
     )
 
 
-def verdict_line(network: float, baselines: dict[str, Baseline] | None, held_out: bool | None) -> str:
-    """What the figures say, in one sentence; `network` is in bits per byte."""
+def verdict_line(
+    network: float, baselines: dict[str, Baseline] | None, held_out: bool | None, cached: float | None = None
+) -> str:
+    """What the figures say, in one sentence.
+
+    `network` and `cached`, the mixture with the file so far, are in bits per byte. Where there is a mixture it is what is
+    judged: like the compressors it learns from the file that it reads.
+    """
+    ours, name = (network, "the network") if cached is None else (cached, "the network with its memory")
     if held_out is False:
         return "no verdict: files that were trained on are among these"
     if not baselines:
         return "no verdict: there is no baseline to compare with"
     best = min((b for b in baselines.values()), key=lambda b: b.bits_per_byte)
-    if best.bits_per_byte <= network:
-        return f"not worth it: {best.name} reaches {best.bits_per_byte:.3f} bits per byte, the network {network:.3f}"
-    saved = 100 * (1 - network / best.bits_per_byte)
-    return f"worth it: {saved:.1f} % fewer bits than {best.name}, the best of the others ({best.bits_per_byte:.3f})"
+    if best.bits_per_byte <= ours:
+        return f"not worth it: {best.name} reaches {best.bits_per_byte:.3f} bits per byte, {name} {ours:.3f}"
+    saved = 100 * (1 - ours / best.bits_per_byte)
+    gain = f"{saved:.1f} % fewer bits than {best.name}, the best of the others ({best.bits_per_byte:.3f})"
+    return f"worth it: {gain}" if cached is None else f"worth it: {name} needs {gain}"
 
 
 _NAMES = {
@@ -357,6 +365,7 @@ def evaluate(
             bits, used = run_baselines(loaded, documents, ids, training, progress)
         found = {n: Baseline(name=_NAMES[n], bits_per_byte=b, ratio=b / total.bits_per_byte) for n, b in bits.items()}
     held_out = None if seen is None else all(fresh)
+    remembered = None if memory is None or read is None else evaluate_memory(memory, read, documents, training)
     by_language: dict[str, list[Likelihood]] = {}
     for document, part in zip(documents, each, strict=True):
         by_language.setdefault(document.language, []).append(part)
@@ -377,7 +386,7 @@ def evaluate(
         baselines=found,
         baselines_reason=None if found else reason,
         baselines_training_bytes=used,
-        memory=None if memory is None or read is None else evaluate_memory(memory, read, documents, training),
+        memory=remembered,
         next_line=None if lines is None else NextLineFigures(**vars(lines)),
         next_line_with_memory=None if lines_with_memory is None else NextLineFigures(**vars(lines_with_memory)),
         syntax=None
@@ -385,6 +394,6 @@ def evaluate(
         else SyntaxFigures(points=syntax.points, valid=syntax.share, valid_of_true_continuations=syntax.true_share),
         skipped=skipped or {},
         warnings=tuple(warnings),
-        verdict=verdict_line(total.bits_per_byte, found, held_out),
+        verdict=verdict_line(total.bits_per_byte, found, held_out, None if remembered is None else remembered.cached),
         seconds=clock.seconds,
     )

@@ -181,3 +181,11 @@ def test_the_verdict(network: float, held_out: bool | None, words: str) -> None:
     baselines = {n: Baseline(name=n, bits_per_byte=b, ratio=b / network) for n, b in (("X", 1.4), ("P", 1.2))}
     assert verdict_line(network, baselines, held_out).startswith(words)
     assert verdict_line(network, None, True).startswith("no verdict")
+
+
+def test_the_verdict_is_on_the_mixture_where_there_is_one() -> None:
+    zpaq = {"zpaq": Baseline(name="zpaq", bits_per_byte=1.0, ratio=1.0)}
+    assert verdict_line(1.4, zpaq, True, 0.8).startswith(
+        "worth it: the network with its memory needs 20.0 % fewer bits"
+    )
+    assert verdict_line(0.9, zpaq, True, 1.2).startswith("not worth it: zpaq reaches 1.000")
