@@ -145,8 +145,8 @@ def verdict_line(
 ) -> str:
     """What the figures say, in one sentence.
 
-    `network` and `cached`, the mixture with the file so far, are in bits per byte. Where there is a mixture it is what is
-    judged: like the compressors it learns from the file that it reads.
+    `network` and `cached`, the mixture with the file so far, are in bits per byte. Where there is a mixture it is
+    what is judged: like the compressors it learns from the file that it reads.
     """
     ours, name = (network, "the network") if cached is None else (cached, "the network with its memory")
     if held_out is False:
