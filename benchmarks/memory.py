@@ -145,7 +145,7 @@ def measure(run: RunDirectory, out: Path, test: bool) -> tuple[dict[str, Any], s
     source = next(iter(sorted(run.checkpoints.glob("final_step_*.cllm"))))
     loaded = load_model(source)
     split = shards.train
-    train = [split.tokens[a:b] for a, b in zip(split.offsets[:-1], split.offsets[1:], strict=True)]
+    train = split.documents
     held_out = chosen(shards.validation, int(shards.validation.tokens.size))
     token_bytes = np.array([len(loaded.tokenizer.token_bytes(t)) for t in range(loaded.tokenizer.vocabulary)])
     size = sum(int(token_bytes[d].sum()) for d in held_out)

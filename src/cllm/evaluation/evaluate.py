@@ -187,7 +187,7 @@ def run_baselines(
         texts.append(document.text)
         size += len(document.text)
     bits = {}
-    held_out = b"".join(d.text for d in documents)
+    known, held_out = b"".join(texts), b"".join(d.text for d in documents)
     done = 0
 
     def one_done(_name: str) -> None:
@@ -196,10 +196,10 @@ def run_baselines(
         progress("baselines", done, 6)
 
     progress("baselines", 0, 6)
-    sizes: dict[str, int] = run_compressors(b"".join(texts), held_out, one_done)
-    sizes["ppmd_each"] = sum(each_ppmd_bytes(b"".join(texts), [d.text for d in documents]))
+    sizes: dict[str, int] = run_compressors(known, held_out, one_done)
+    sizes["ppmd_each"] = sum(each_ppmd_bytes(known, [d.text for d in documents]))
     one_done("ppmd_each")
-    if (zpaq := conditional_zpaq_bytes(b"".join(texts), held_out)) is not None:
+    if (zpaq := conditional_zpaq_bytes(known, held_out)) is not None:
         sizes["zpaq"] = zpaq
     one_done("zpaq")
     bits.update({name: 8.0 * n for name, n in sizes.items()})

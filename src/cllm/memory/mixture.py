@@ -181,13 +181,14 @@ class Reader:
         longest = memory[-1] if memory else _Followed(np.arange(0), np.arange(0), 0, -1, 0)
         absent = [0] * (len(LENGTHS) - len(memory))
         file, last = self._cache.look()
+        totals = [sum(followed.values()) for followed in file]
         likeliest = int(network.argmax())
         asked = [float(logs[token]) if token >= 0 else 0.0 for token in (longest.top, last)]
         situation = Situation(
             np.array([-float(network @ logs)]), np.array([likeliest]), np.array([logs[likeliest]]), np.array([asked]),
             np.array([[f.total for f in memory] + absent]), np.array([[len(f.tokens) for f in memory] + absent]),
             np.array([known - 1]), np.array([longest.top]), np.array([longest.top_count]), np.array([longest.total]),
-            np.array([[sum(f.values()) for f in file]]), np.array([[len(f) for f in file]]),
+            np.array([totals]), np.array([[len(f) for f in file]]),
             np.array([last]), np.array([self._place]),
         )  # fmt: skip
         gate = self.memory.cached if self.cached else self.memory.static
@@ -196,9 +197,9 @@ class Reader:
         for weight, found in zip(w[1:], memory, strict=False):
             p[found.tokens] += weight / found.total * found.counts
         if self.cached:
-            for weight, followed in zip(w[1 + len(LENGTHS) :], file, strict=True):
+            for weight, followed, total in zip(w[1 + len(LENGTHS) :], file, totals, strict=True):
                 if followed:
-                    share = weight / sum(followed.values())
+                    share = weight / total
                     for token, count in followed.items():
                         p[token] += share * count
         return p

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cllm import events
 from cllm.corpus.manifest import Manifest, manifest_path
 from cllm.memory.index import MemoryIndex
-from cllm.memory.mixture import Source, gather, learn, mix
+from cllm.memory.mixture import Source, gather, learn
 from cllm.memory.store import to_bytes
 from cllm.model.transformer import Transformer
 from cllm.runstore import RunStore
@@ -37,7 +37,7 @@ class Remembered:
 
 def chosen(split: Split, tokens: int) -> list[NDArray[np.uint16]]:
     """Documents of `split` that have about so many tokens: all, or a choice by a fixed seed, the last one cut."""
-    documents = [split.tokens[a:b] for a, b in zip(split.offsets[:-1], split.offsets[1:], strict=True)]
+    documents = split.documents
     left, taken = tokens, {}
     for number in np.random.default_rng(0).permutation(len(documents)).tolist():
         if left <= 0:
@@ -77,10 +77,7 @@ class Rememberer:
         tokens, _ = self._gate_tokens(validation_s)
         self._tell("remembering", 0, 0)
         train, tokenizer = self._shards.train, self._shards.tokenizer
-        index = MemoryIndex.build(
-            [train.tokens[a:b] for a, b in zip(train.offsets[:-1], train.offsets[1:], strict=True)],
-            tokenizer.end_of_text,
-        )
+        index = MemoryIndex.build(train.documents, tokenizer.end_of_text)
         index_s = time.monotonic() - begun
         entries = Manifest.load(manifest_path(self._run.corpus)).included("train")
         sources = [Source(entry.path, entry.language, entry.spdx) for entry in entries]
@@ -93,7 +90,7 @@ class Rememberer:
         memory, static, cached = learn(index, found, sources)
         section = to_bytes(memory)
         size = sum(len(tokenizer.token_bytes(int(token))) for document in documents for token in document)
-        network = float(mix(memory, found).network.sum())
+        network = float(found.network_log.astype(np.float64).sum())
 
         def bits(nats: float | None) -> float | None:
             return None if nats is None or not size else nats * len(found.documents) / math.log(2) / size

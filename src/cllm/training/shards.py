@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,11 @@ class Split:
 
     tokens: np.ndarray[Any, np.dtype[np.uint16]]
     offsets: np.ndarray[Any, np.dtype[np.int64]]
+
+    @property
+    def documents(self) -> list[np.ndarray[Any, np.dtype[np.uint16]]]:
+        """The tokens of each document: views, not copies."""
+        return [self.tokens[a:b] for a, b in pairwise(self.offsets)]
 
     @property
     def counts(self) -> list[int]:

@@ -227,8 +227,9 @@ function runHeader(context, first, gone) {
       setHidden(watch, !isBusy(run.state));
       setHidden(more, isBusy(run.state));
       setText(more, run.state === "done" ? "Train on…" : "Resume");
-      more.disabled = Boolean(unresumable(run));
-      setAttr(more, "title", unresumable(run) || null);
+      const stuck = unresumable(run);
+      more.disabled = Boolean(stuck);
+      setAttr(more, "title", stuck || null);
       away.disabled = Boolean(why);
       setAttr(away, "title", why || null);
     },
