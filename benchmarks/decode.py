@@ -52,7 +52,7 @@ def plain(config: ModelConfig) -> Callable[[list[int], int], Times]:
         Qwen3Config(
             vocab_size=config.vocabulary, hidden_size=config.width, intermediate_size=config.ffn_width,
             num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=config.kv_heads,
-            head_dim=config.head_width, max_position_embeddings=config.context, tie_word_embeddings=True,
+            head_dim=config.head_width, max_position_embeddings=config.context, tie_word_embeddings=config.tied,
         )
     )  # fmt: skip
     theirs.requires_grad_(False)

@@ -51,7 +51,7 @@ def _learn(text: str, context: int, steps: int, ends: bool) -> LoadedModel:
     """A few optimizer steps on one text, until the likeliest token is everywhere the text's next one."""
     seen = "".join(character for character in text if character.isascii())  # others stay in parts, a token a byte
     tokenizer = Tokenizer.train([seen] * 3, 512)
-    model = Transformer(config_for("nano", tokenizer.vocabulary, context))
+    model = Transformer(config_for("nano", tokenizer.vocabulary, context).model_copy(update={"tied": True}))
     model.initialise(0)
     ids = torch.tensor([tokenizer.end_of_text, *tokenizer.encode(text), *([tokenizer.end_of_text] if ends else [])])
     inputs, targets = ids[None, :-1], ids[None, 1:]

@@ -20,7 +20,7 @@ SIZES: dict[str, tuple[int, int]] = {  # name -> (layers, width)
 
 
 class ModelConfig(BaseModel):
-    """A decoder in the layout of Qwen3 (RMSNorm, RoPE, grouped-query attention with QK-norm, SwiGLU, tied embeddings).
+    """A decoder in the layout of Qwen3 (RMSNorm, RoPE, grouped-query attention with QK-norm, SwiGLU).
 
     Counts are in tokens, layers, heads and features.
     """
@@ -37,6 +37,7 @@ class ModelConfig(BaseModel):
     ffn_width: int = Field(ge=8, le=65_536)
     rope_theta: float = Field(default=10_000.0, gt=0)
     norm_eps: float = Field(default=1e-6, gt=0)
+    tied: bool = True  # the output layer is the embedding; what `config_for` makes is not tied (docs/recipe.md)
 
     def model_post_init(self, _context: Any) -> None:
         if self.heads % self.kv_heads:
@@ -44,15 +45,19 @@ class ModelConfig(BaseModel):
 
     @property
     def parameters(self) -> int:
-        """Number of weights; the embedding counts once, being tied."""
+        """Number of weights."""
         attention = self.width * self.head_width * 2 * (self.heads + self.kv_heads)
         layer = attention + 3 * self.width * self.ffn_width + 2 * self.width + 2 * self.head_width
-        return self.vocabulary * self.width + self.layers * layer + self.width
+        return (1 if self.tied else 2) * self.vocabulary * self.width + self.layers * layer + self.width
 
     def flops_per_token(self, context: int) -> float:
-        """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention)."""
+        """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention).
+
+        An embedding that is not also the output layer is looked up, not multiplied.
+        """
         attention = 6 * self.layers * self.heads * self.head_width * context
-        return 6.0 * self.parameters + attention
+        multiplied = self.parameters - (0 if self.tied else self.vocabulary * self.width)
+        return 6.0 * multiplied + attention
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -88,4 +93,5 @@ def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
         kv_heads=heads // 2 if heads % 2 == 0 else heads,
         head_width=head_width,
         ffn_width=3 * width,
+        tied=False,
     )

@@ -65,7 +65,7 @@ class MuonAdamW:
         self.settings = settings
         self._matrix_dtype = matrix_dtype
         named = dict(model.named_parameters())
-        self.matrices = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith("embed")}
+        self.matrices = {n: p for n, p in named.items() if p.ndim == 2 and not n.startswith(("embed", "lm_head"))}
         self.others = {n: p for n, p in named.items() if n not in self.matrices}
         self._momentum = {n: torch.zeros_like(p) for n, p in self.matrices.items()}
         self._first = {n: torch.zeros_like(p) for n, p in self.others.items()}

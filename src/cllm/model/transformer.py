@@ -158,7 +158,7 @@ def document_mask(starts_BT: Tensor) -> Tensor:
 
 
 class Transformer(nn.Module):
-    """Token ids to logits. Parameter names are those of transformers' Qwen3, below `model.`."""
+    """Token ids to logits. Parameter names are those of transformers' Qwen3, without the `model.` at their beginning."""
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -167,16 +167,17 @@ class Transformer(nn.Module):
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(config.vocabulary, config.width), freeze=False)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
+        self.lm_head = None if config.tied else Linear(config.width, config.vocabulary)
         self._angles: tuple[Tensor, Tensor] = rotations(config, config.context, dtype)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Weights drawn from `seed` alone; projections to the residual stream begin at zero (GPT-2, Fixup)."""
+        """Weights drawn from `seed` alone; the head and projections to the residual stream begin at zero (Fixup)."""
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 parameter.fill_(1.0)
-            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            elif name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")):
                 parameter.zero_()
             else:
                 std = 0.02 if name.startswith("embed") else 0.5 / math.sqrt(parameter.shape[1])
@@ -203,7 +204,10 @@ class Transformer(nn.Module):
         return out
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """fp32 scores (..., V) of the next token, through the tied embedding."""
+        """fp32 scores (..., V) of the next token."""
+        if self.lm_head is not None:
+            scores: Tensor = self.lm_head(hidden)
+            return scores.float()
         return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
 
     def forward(self, ids_BT: Tensor, targets_BT: Tensor, starts_BT: Tensor) -> Tensor:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cllm.model.bigram import start_from_bigrams
 from cllm.model.optim import MuonAdamW, OptimizerSettings
 from cllm.model.transformer import Transformer
 from cllm.order import NO_TARGET, Batch, WindowOrder
@@ -60,6 +62,7 @@ class Trainer:
         dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
         self.model = Transformer(plan.model, dtype)
         self.model.initialise(settings.seed)
+        self._seed = settings.seed
         self.optimizer = MuonAdamW(self.model, OptimizerSettings(weight_decay=settings.weight_decay), dtype)
         self._shares = self.optimizer.shares(plan.ranks)
         self._parameters = list(self.model.parameters())
@@ -90,6 +93,16 @@ class Trainer:
         """The K spheres whose turn it is, in rotation round the ring."""
         first = step * self.plan.microbatches
         return [(first + k) % self.plan.spheres for k in range(self.plan.microbatches)]
+
+    def begin(self, shards: Shards) -> None:
+        """Weights of a new run: drawn from the seed, then embedding and head from the pairs of the training tokens."""
+        if self.rank == 0:
+            train, end_of_text = shards.train, np.uint16(shards.tokenizer.end_of_text)
+            stream = np.append(np.insert(train.tokens, train.offsets[:-1], end_of_text), end_of_text)
+            start_from_bigrams(self.model, stream, self._seed)
+        if self.plan.ranks > 1:
+            for parameter in self._parameters:
+                dist.broadcast(parameter.detach(), src=0)
 
     def train_step(self, progress: float, flags: int) -> Step:
         """Forward and backward of all microbatches, reduce, check, clip, step.

@@ -70,6 +70,7 @@ def train(run: RunDirectory, store: RunStore) -> None:
             header.state,
         )
     else:
+        trainer.begin(shards)
         trainer.totals.wall_s = time.time() - config.started
     validator = Validator(shards.validation, shards.tokenizer, plan.context, plan.validation_tokens, rank, plan.ranks)
     saver = Saver(
