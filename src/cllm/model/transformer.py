@@ -158,7 +158,7 @@ def document_mask(starts_BT: Tensor) -> Tensor:
 
 
 class Transformer(nn.Module):
-    """Token ids to logits. Parameter names are those of transformers' Qwen3, without the `model.` at their beginning."""
+    """Token ids to logits. Parameter names are those of transformers' Qwen3 without the `model.` before them."""
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
