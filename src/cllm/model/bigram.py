@@ -29,7 +29,7 @@ EMBEDDING_RMS = 0.1  # of the embedding's rows; small ones are learnt faster (do
 
 
 def _factors(matrix: Tensor, rank: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(V, R) and (V, R) whose product is about the sparse (V, V) `matrix`; the first holds the singular values."""
+    """(V, R) and (V, R) whose product is about the sparse (V, V) `matrix`, most of it in their first columns."""
     generator = torch.Generator().manual_seed(seed)
     transposed = matrix.t().coalesce()
     start = torch.randn(matrix.shape[1], min(rank + OVERSAMPLING, matrix.shape[0]), generator=generator)
@@ -38,7 +38,8 @@ def _factors(matrix: Tensor, rank: int, seed: int) -> tuple[Tensor, Tensor]:
         basis = torch.linalg.qr(torch.sparse.mm(transposed, basis)).Q
         basis = torch.linalg.qr(torch.sparse.mm(matrix, basis)).Q
     left, singular, right = torch.linalg.svd(torch.sparse.mm(transposed, basis).T, full_matrices=False)
-    return (basis @ left)[:, :rank] * singular[:rank], right[:rank].T
+    root = singular[:rank].sqrt()
+    return (basis @ left)[:, :rank] * root, right[:rank].T * root
 
 
 @torch.no_grad()

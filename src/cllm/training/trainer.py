@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cllm.model.bigram import start_from_bigrams
+from cllm.model.heads import start_with_induction
 from cllm.model.optim import MuonAdamW, OptimizerSettings
 from cllm.model.transformer import Transformer
 from cllm.order import NO_TARGET, Batch, WindowOrder
@@ -95,11 +96,12 @@ class Trainer:
         return [(first + k) % self.plan.spheres for k in range(self.plan.microbatches)]
 
     def begin(self, shards: Shards) -> None:
-        """Weights of a new run: drawn from the seed, then embedding and head from the pairs of the training tokens."""
+        """The weights of a new run: what counting knows of its tokens, and heads that look for repetitions."""
         if self.rank == 0:
             train, end_of_text = shards.train, np.uint16(shards.tokenizer.end_of_text)
             stream = np.append(np.insert(train.tokens, train.offsets[:-1], end_of_text), end_of_text)
             start_from_bigrams(self.model, stream, self._seed)
+            start_with_induction(self.model, self._seed)
         if self.plan.ranks > 1:
             for parameter in self._parameters:
                 dist.broadcast(parameter.detach(), src=0)
