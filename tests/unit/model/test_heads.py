@@ -15,9 +15,8 @@ from cllm.model.heads import start_with_induction
 from cllm.model.transformer import Transformer, rotate
 
 T = 96
-CORPUS = np.frombuffer((inspect.getsource(argparse) + inspect.getsource(typing)).encode(), dtype=np.uint8).astype(
-    np.uint16
-)
+SOURCE = inspect.getsource(argparse) + inspect.getsource(typing)
+CORPUS = np.frombuffer(SOURCE.encode(), dtype=np.uint8).astype(np.uint16)
 
 
 def attention(model: Transformer, ids: Tensor, layer: int) -> Tensor:
