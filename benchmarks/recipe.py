@@ -1,0 +1,225 @@
+"""Which part of the recipe earns what: bits per byte of the validation files with one thing changed at a time.
+
+Every trial is one process of one thread with the same budget of its own processor time (not of the clock on the wall:
+so other work beside it, and a second trial on another core, leave the comparison fair). What counts is spent on
+forward, backward and optimizer; the data order, schedule, optimizer and model are those of `cllm train`. The test split
+is never read. Finished trials are kept in `recipe_trials.json`, and are not made again unless with --redo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from benchmarks.corpora import CORPORA
+from benchmarks.corpora import corpus as corpus_called
+from benchmarks.measure import ROOT_ENVIRONMENT, command_line, table, write_results
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a trial is made of; the defaults are what `cllm train` does for some minutes."""
+
+    size: str = "3x128"
+    vocabulary: int = 4096
+    context: int = 256
+    batch: int = 16  # windows in a step
+    learning_rate: float = 1e-3
+    tied: bool = False
+    bigrams: bool = True
+    induction: bool = True
+    weight_decay: float = 0.1
+    prior_pairs: float | None = None
+    embedding_rms: float | None = None
+    decay_begins: float | None = None
+    ffn: float = 3.0  # widths
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "as it is": {},
+    "no induction heads": {"induction": False},
+    "no bigrams": {"induction": False, "bigrams": False},
+    "tied without bigrams": {"induction": False, "bigrams": False, "tied": True},
+    "batch 8": {"batch": 8},
+    "batch 32": {"batch": 32},
+    "half the learning rate": {"learning_rate": 5e-4},
+    "twice the learning rate": {"learning_rate": 2e-3},
+    "context 128 and batch 32": {"context": 128, "batch": 32},
+    "context 512 and batch 8": {"context": 512, "batch": 8},
+    "decay over 85 %": {"decay_begins": 0.15},
+    "embedding of size 0.3": {"embedding_rms": 0.3},
+    "prior of 20 pairs": {"prior_pairs": 20.0},
+    "prior of 150 pairs": {"prior_pairs": 150.0},
+    "vocabulary 2048": {"vocabulary": 2048},
+    "vocabulary 8192": {"vocabulary": 8192},
+    "2x128": {"size": "2x128"},
+    "2x192": {"size": "2x192"},
+    "4x128": {"size": "4x128"},
+    "4x192": {"size": "4x192"},
+    "6x256": {"size": "6x256"},
+}
+
+
+def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, float]:
+    """Train once in this process, and score the validation files."""
+    import numpy as np
+    import torch
+
+    from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
+    from cllm.model import bigram
+    from cllm.model.config import config_for
+    from cllm.model.heads import start_with_induction
+    from cllm.model.optim import MuonAdamW, OptimizerSettings
+    from cllm.model.transformer import Transformer
+    from cllm.order import NO_TARGET, WindowOrder
+    from cllm.training import schedule
+    from cllm.training.shards import Shards
+    from cllm.training.trainer import CLIP_NORM, as_tensors
+    from cllm.workspace import RunDirectory
+
+    torch.set_num_threads(1)
+    bigram.PRIOR_PAIRS = recipe.prior_pairs or bigram.PRIOR_PAIRS
+    bigram.EMBEDDING_RMS = recipe.embedding_rms or bigram.EMBEDDING_RMS
+    schedule.DECAY_BEGINS = schedule.DECAY_BEGINS if recipe.decay_begins is None else recipe.decay_begins
+    shards = Shards.load(RunDirectory(work))
+    end_of_text, T = shards.tokenizer.end_of_text, recipe.context
+    config = config_for(recipe.size, shards.tokenizer.vocabulary, T)
+    config = config.model_copy(update={"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)})
+    model = Transformer(config)
+    begun = time.process_time()
+    model.initialise(seed)
+    if recipe.bigrams:
+        stream = np.append(np.insert(shards.train.tokens, shards.train.offsets[:-1], end_of_text), end_of_text)
+        bigram.start_from_bigrams(model, stream.astype(np.uint16), seed)
+    if recipe.induction:
+        start_with_induction(model, seed)
+    optimizer = MuonAdamW(model, OptimizerSettings(weight_decay=recipe.weight_decay), torch.float32)
+    spheres = 12
+    order = WindowOrder(
+        shards.train.tokens, shards.train.offsets, shards.deal(spheres, "even"), T, end_of_text, seed
+    )  # fmt: skip
+    windows_at_once = max(1, 1024 // T)
+    steps = tokens = turn = 0
+    parameters = list(model.parameters())
+    while (progress := (time.process_time() - begun) / seconds) < 1:
+        for parameter in parameters:
+            parameter.grad = None
+        targets = 0
+        for _ in range(recipe.batch // windows_at_once):
+            batch = order.batch(turn % spheres, turn // spheres * windows_at_once, windows_at_once)
+            turn += 1
+            model(*as_tensors(batch)).backward()
+            targets += int((batch.targets != NO_TARGET).sum())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        for gradient in gradients:
+            gradient.div_(targets)
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.gather(optimizer.matrices)
+        optimizer.apply(schedule.learning_rate(recipe.learning_rate, progress, 0.02))
+        steps, tokens = steps + 1, tokens + recipe.batch * T
+    documents = [
+        Tokens(ids.astype(int).tolist(), len(shards.tokenizer.decode_bytes(ids.tolist())))
+        for ids in shards.validation.documents
+    ]
+    score = sum(likelihoods(model, documents, end_of_text), Likelihood(0.0, 0, 0))
+    return {"bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters}
+
+
+def shards_of(corpus: str, vocabulary: int, out: Path) -> Path:
+    """The run directory with the shards of a corpus, made once."""
+    from cllm.runstore import RunStore
+    from cllm.settings import TrainSettings
+    from cllm.training.shards import write_shards
+    from cllm.workspace import RunDirectory
+
+    run = RunDirectory(out / "recipe" / f"{corpus}-{vocabulary}")
+    if not (run.data / "facts.json").is_file():
+        run.data.mkdir(parents=True, exist_ok=True)
+        arguments = corpus_called(corpus).arguments
+        paths = [Path(a) for a in arguments if not a.startswith("--")]
+        with RunStore(run.store) as store:
+            write_shards(run, paths, TrainSettings(vocabulary=vocabulary), "--stdlib" in arguments, store)
+    return run.path
+
+
+def main() -> None:
+    """Make the trials that are missing, and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=__doc__)
+    parser.add_argument("--corpora", default=",".join(CORPORA), help="default: all")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="names, joined by commas; default: all")
+    parser.add_argument("--seconds", type=float, default=240, help="processor time of one trial (default 240)")
+    parser.add_argument("--seeds", default="0", help="default 0")
+    parser.add_argument("--size", default=Recipe.size, help="the size of what does not name one (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default 2)")
+    parser.add_argument("--redo", action="store_true", help="make trials again that are already there")
+    parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # a trial, as JSON: what the processes are started with
+    options = parser.parse_args()
+    if options.one:
+        given = json.loads(options.one)
+        print(json.dumps(trial(Path(given["work"]), Recipe(**given["recipe"]), given["seconds"], given["seed"])))
+        return
+
+    kept = options.out / "recipe_trials.json"
+    trials: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
+    base = replace(Recipe(), size=options.size)
+    names = options.variants.split(",")
+    wanted = [
+        (corpus, name, int(seed))
+        for seed in options.seeds.split(",")
+        for name in names
+        for corpus in options.corpora.split(",")
+    ]
+
+    def key(corpus: str, name: str, seed: int) -> str:
+        return f"{corpus} | {options.size} | {options.seconds:g} s | {name} | {seed}"
+
+    def make(corpus: str, name: str, seed: int) -> None:
+        recipe = replace(base, **VARIANTS[name])  # type: ignore[arg-type]
+        work = str(shards_of(corpus, recipe.vocabulary, options.out).resolve())
+        job = {"work": work, "recipe": asdict(recipe), "seconds": options.seconds, "seed": seed}
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.recipe", "--one", json.dumps(job)],
+            env=ROOT_ENVIRONMENT | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            sys.exit(f"{name}: {done.stderr[-2000:]}")
+        trials[key(corpus, name, seed)] = json.loads(done.stdout)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(trials, indent=1) + "\n")
+        print(f"{key(corpus, name, seed)}: {trials[key(corpus, name, seed)]['bits_per_byte']:.4f}", flush=True)
+
+    for corpus in options.corpora.split(","):
+        for name in names:
+            shards_of(corpus, replace(base, **VARIANTS[name]).vocabulary, options.out)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda job: make(*job), [w for w in wanted if options.redo or key(*w) not in trials]))
+
+    rows = []
+    for name in names:
+        row = [name]
+        for corpus in options.corpora.split(","):
+            seeds = options.seeds.split(",")
+            found = [trials[key(corpus, name, int(seed))] for seed in seeds]
+            bits = statistics.median(f["bits_per_byte"] for f in found)
+            first = statistics.median(trials[key(corpus, names[0], int(seed))]["bits_per_byte"] for seed in seeds)
+            row += [f"{bits:.3f}", f"{100 * (bits / first - 1):+.1f} %", f"{found[0]['tokens'] / 1e6:.2f} M"]
+        rows.append(row)
+    header = ["Variant"]
+    for corpus in options.corpora.split(","):
+        header += [f"{corpus}: bits per byte", "against the first", "tokens"]
+    about = (
+        f"{options.size} where not said, {options.seconds:g} s of one core, seeds {options.seeds}, validation files.\n"
+    )
+    write_results(options.out, "recipe", command_line("recipe"), {"trials": trials}, table(header, rows) + "\n" + about)
+
+
+if __name__ == "__main__":
+    main()
