@@ -16,7 +16,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.corpora import CORPORA
 from benchmarks.corpora import corpus as corpus_called
@@ -40,6 +42,8 @@ class Recipe:
     embedding_rms: float | None = None
     decay_begins: float | None = None
     ffn: float = 3.0  # widths
+    share: float = 1.0  # of the training documents
+    dropout: float = 0.0  # of what each layer adds to the residual stream
 
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -64,7 +68,17 @@ VARIANTS: dict[str, dict[str, object]] = {
     "4x128": {"size": "4x128"},
     "4x192": {"size": "4x192"},
     "6x256": {"size": "6x256"},
+    "dropout 0.1": {"dropout": 0.1},
+    "dropout 0.2": {"dropout": 0.2},
+    "weight decay 0.3": {"weight_decay": 0.3},
+    "weight decay 1": {"weight_decay": 1.0},
 }
+
+
+def _dropped(share: float, module: Any, _inputs: Any, output: Any) -> Any:
+    import torch
+
+    return torch.nn.functional.dropout(output, share, module.training)
 
 
 def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, float]:
@@ -77,10 +91,11 @@ def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, fl
     from cllm.model.config import config_for
     from cllm.model.heads import start_with_induction
     from cllm.model.optim import MuonAdamW, OptimizerSettings
-    from cllm.model.transformer import Transformer
+    from cllm.model.transformer import Attention, FeedForward, Transformer
     from cllm.order import NO_TARGET, WindowOrder
+    from cllm.spheres import deal
     from cllm.training import schedule
-    from cllm.training.shards import Shards
+    from cllm.training.shards import Shards, Split
     from cllm.training.trainer import CLIP_NORM, as_tensors
     from cllm.workspace import RunDirectory
 
@@ -93,18 +108,29 @@ def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, fl
     config = config_for(recipe.size, shards.tokenizer.vocabulary, T)
     config = config.model_copy(update={"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)})
     model = Transformer(config)
+    train = shards.train
+    if recipe.share < 1:  # documents at even distances
+        count = max(1, round(recipe.share * (train.offsets.size - 1)))
+        chosen = np.linspace(0, train.offsets.size - 2, count).astype(int)
+        documents_kept = [train.documents[i] for i in chosen]
+        train = Split(np.concatenate(documents_kept), np.cumsum([0, *map(len, documents_kept)]))
     begun = time.process_time()
     model.initialise(seed)
     if recipe.bigrams:
-        stream = np.append(np.insert(shards.train.tokens, shards.train.offsets[:-1], end_of_text), end_of_text)
+        stream = np.append(np.insert(train.tokens, train.offsets[:-1], end_of_text), end_of_text)
         bigram.start_from_bigrams(model, stream.astype(np.uint16), seed)
     if recipe.induction:
         start_with_induction(model, seed)
     optimizer = MuonAdamW(model, OptimizerSettings(weight_decay=recipe.weight_decay), torch.float32)
     spheres = 12
-    order = WindowOrder(
-        shards.train.tokens, shards.train.offsets, shards.deal(spheres, "even"), T, end_of_text, seed
-    )  # fmt: skip
+    dealt = deal(train.counts, [""] * len(train.counts), spheres, "even")
+    order = WindowOrder(train.tokens, train.offsets, dealt, T, end_of_text, seed)
+    if recipe.dropout:
+        drop = partial(_dropped, recipe.dropout)
+        for part in model.modules():
+            if isinstance(part, Attention | FeedForward):
+                part.register_forward_hook(drop)
+    model.train()
     windows_at_once = max(1, 1024 // T)
     steps = tokens = turn = 0
     parameters = list(model.parameters())
@@ -124,12 +150,16 @@ def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, fl
         optimizer.gather(optimizer.matrices)
         optimizer.apply(schedule.learning_rate(recipe.learning_rate, progress, 0.02))
         steps, tokens = steps + 1, tokens + recipe.batch * T
+    model.eval()
     documents = [
         Tokens(ids.astype(int).tolist(), len(shards.tokenizer.decode_bytes(ids.tolist())))
         for ids in shards.validation.documents
     ]
     score = sum(likelihoods(model, documents, end_of_text), Likelihood(0.0, 0, 0))
-    return {"bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters}
+    return {
+        "bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters,
+        "epochs": tokens / train.tokens.size,
+    }  # fmt: skip
 
 
 def shards_of(corpus: str, vocabulary: int, out: Path) -> Path:
@@ -157,6 +187,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240, help="processor time of one trial (default 240)")
     parser.add_argument("--seeds", default="0", help="default 0")
     parser.add_argument("--size", default=Recipe.size, help="the size of what does not name one (default %(default)s)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the training documents (default all)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default 2)")
     parser.add_argument("--redo", action="store_true", help="make trials again that are already there")
     parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
@@ -169,7 +200,7 @@ def main() -> None:
 
     kept = options.out / "recipe_trials.json"
     trials: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
-    base = replace(Recipe(), size=options.size)
+    base = replace(Recipe(), size=options.size, share=options.share)
     names = options.variants.split(",")
     wanted = [
         (corpus, name, int(seed))
@@ -179,7 +210,8 @@ def main() -> None:
     ]
 
     def key(corpus: str, name: str, seed: int) -> str:
-        return f"{corpus} | {options.size} | {options.seconds:g} s | {name} | {seed}"
+        share = "" if options.share == 1 else f" | {options.share:g} of the documents"
+        return f"{corpus} | {options.size} | {options.seconds:g} s{share} | {name} | {seed}"
 
     def make(corpus: str, name: str, seed: int) -> None:
         recipe = replace(base, **VARIANTS[name])  # type: ignore[arg-type]
