@@ -1,9 +1,9 @@
 """Which part of the recipe earns what: bits per byte of the validation files with one thing changed at a time.
 
-Every trial is one process of one thread with the same budget of its own processor time (not of the clock on the wall:
-so other work beside it, and a second trial on another core, leave the comparison fair). What counts is spent on
-forward, backward and optimizer; the data order, schedule, optimizer and model are those of `cllm train`. The test split
-is never read. Finished trials are kept in `recipe_trials.json`, and are not made again unless with --redo.
+Every trial is one process of one thread that may spend the same number of floating point operations (6 for each weight
+and token, and attention's): equal time where matrix products decide it, and the same result whatever else the machine
+does. The data order, schedule, optimizer and model are those of `cllm train`. The test split is never read. Finished
+trials are kept in `recipe_trials.json`, and are not made again unless with --redo.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _dropped(share: float, module: Any, _inputs: Any, output: Any) -> Any:
     return torch.nn.functional.dropout(output, share, module.training)
 
 
-def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, float]:
+def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str, float]:
     """Train once in this process, and score the validation files."""
     import numpy as np
     import torch
@@ -114,7 +114,6 @@ def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, fl
         chosen = np.linspace(0, train.offsets.size - 2, count).astype(int)
         documents_kept = [train.documents[i] for i in chosen]
         train = Split(np.concatenate(documents_kept), np.cumsum([0, *map(len, documents_kept)]))
-    begun = time.process_time()
     model.initialise(seed)
     if recipe.bigrams:
         stream = np.append(np.insert(train.tokens, train.offsets[:-1], end_of_text), end_of_text)
@@ -134,7 +133,9 @@ def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, fl
     windows_at_once = max(1, 1024 // T)
     steps = tokens = turn = 0
     parameters = list(model.parameters())
-    while (progress := (time.process_time() - begun) / seconds) < 1:
+    begun, of_all = time.process_time(), operations / config.flops_per_token(T)
+    while tokens < of_all:
+        progress = tokens / of_all
         for parameter in parameters:
             parameter.grad = None
         targets = 0
@@ -158,7 +159,7 @@ def trial(work: Path, recipe: Recipe, seconds: float, seed: int) -> dict[str, fl
     score = sum(likelihoods(model, documents, end_of_text), Likelihood(0.0, 0, 0))
     return {
         "bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters,
-        "epochs": tokens / train.tokens.size,
+        "epochs": tokens / train.tokens.size, "seconds": time.process_time() - begun,
     }  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=__doc__)
     parser.add_argument("--corpora", default=",".join(CORPORA), help="default: all")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="names, joined by commas; default: all")
-    parser.add_argument("--seconds", type=float, default=240, help="processor time of one trial (default 240)")
+    parser.add_argument("--work", type=float, default=6, help="10^12 operations a trial (default %(default)s)")
     parser.add_argument("--seeds", default="0", help="default 0")
     parser.add_argument("--size", default=Recipe.size, help="the size of what does not name one (default %(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="of the training documents (default all)")
@@ -195,7 +196,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         given = json.loads(options.one)
-        print(json.dumps(trial(Path(given["work"]), Recipe(**given["recipe"]), given["seconds"], given["seed"])))
+        print(
+            json.dumps(trial(Path(given["work"]), Recipe(**given["recipe"]), given["work_1e12"] * 1e12, given["seed"]))
+        )
         return
 
     kept = options.out / "recipe_trials.json"
@@ -211,12 +214,12 @@ def main() -> None:
 
     def key(corpus: str, name: str, seed: int) -> str:
         share = "" if options.share == 1 else f" | {options.share:g} of the documents"
-        return f"{corpus} | {options.size} | {options.seconds:g} s{share} | {name} | {seed}"
+        return f"{corpus} | {options.size} | {options.work:g}e12{share} | {name} | {seed}"
 
     def make(corpus: str, name: str, seed: int) -> None:
         recipe = replace(base, **VARIANTS[name])  # type: ignore[arg-type]
         work = str(shards_of(corpus, recipe.vocabulary, options.out).resolve())
-        job = {"work": work, "recipe": asdict(recipe), "seconds": options.seconds, "seed": seed}
+        job = {"work": work, "recipe": asdict(recipe), "work_1e12": options.work, "seed": seed}
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.recipe", "--one", json.dumps(job)],
             env=ROOT_ENVIRONMENT | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
@@ -247,9 +250,7 @@ def main() -> None:
     header = ["Variant"]
     for corpus in options.corpora.split(","):
         header += [f"{corpus}: bits per byte", "against the first", "tokens"]
-    about = (
-        f"{options.size} where not said, {options.seconds:g} s of one core, seeds {options.seeds}, validation files.\n"
-    )
+    about = f"{options.size} where not said, {options.work:g}e12 operations, seeds {options.seeds}, validation files.\n"
     write_results(options.out, "recipe", command_line("recipe"), {"trials": trials}, table(header, rows) + "\n" + about)
 
 
