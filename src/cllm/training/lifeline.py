@@ -8,6 +8,8 @@ import threading
 
 VARIABLE = "CLLM_LIFELINE"
 RENDEZVOUS = "CLLM_RENDEZVOUS"  # the file through which ranks find each other
+COMPILED = "CLLM_COMPILED"  # the file that says whether the compiled model can be used
+SHAPE = "CLLM_SHAPE"  # what to compile, as JSON
 FROM_CHECKPOINT = "CLLM_FROM_CHECKPOINT"  # the file to continue from
 
 

@@ -7,7 +7,7 @@ Everything a training reads is kept here, so a resume has the same data, whateve
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -115,9 +115,11 @@ def write_shards(
     store: RunStore,
     only: Collection[str] | None = None,
     without: Collection[str] = (),
+    known: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Prepare `paths`, of their directories `only` these files, and `without` those, into the run's `data/`.
 
+    `known` gets the bytes of the training files and the vocabulary as soon as they are known, before the tokenizer is.
     Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -132,6 +134,7 @@ def write_shards(
             f"only {sizes['train']} bytes of text are left to train on: give more or larger files (2 kB will do)"
         )
     vocabulary = settings.vocabulary or suggested_vocabulary(sizes["train"])
+    known(sizes["train"], vocabulary)
     progress("tokenizer", 0, sizes["train"])
     tokenizer = Tokenizer.train((d.text.decode() for d in load(run.corpus, "train")), vocabulary)
     write_bytes(run.tokenizer, tokenizer.to_json().encode())
