@@ -105,7 +105,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[str]]:
         yield batch
 
 
-def _encode(documents: Iterable[Document], tokenizer: Tokenizer, size: int) -> Split:
+def encode(documents: Iterable[Document], tokenizer: Tokenizer, size: int) -> Split:
     """Encode about `size` bytes of documents side by side, keeping only the tokens."""
     arrays: list[np.ndarray[Any, Any]] = []
     with parallel.executor(size, _begin_encoding, (tokenizer.to_json(),)) as pool:
@@ -125,7 +125,7 @@ def tokenizer_sample(entries: Sequence[FileEntry], most_bytes: int = TOKENIZER_B
     total = 0
     for entry in sorted(entries, key=lambda entry: (entry.sha256, entry.path)):
         if chosen and total + entry.size > most_bytes:
-            continue
+            break
         chosen.append(entry.path)
         total += entry.size
     return frozenset(chosen)
@@ -170,8 +170,8 @@ def write_shards(
     tokenizer = Tokenizer.train(texts, vocabulary)
     write_bytes(run.tokenizer, tokenizer.to_json().encode())
     progress("tokenizing", 0, sizes["train"])
-    train = _encode(load(run.corpus, "train"), tokenizer, sizes["train"])
-    validation = _encode(load(run.corpus, "validation"), tokenizer, sizes["validation"])
+    train = encode(load(run.corpus, "train"), tokenizer, sizes["train"])
+    validation = encode(load(run.corpus, "validation"), tokenizer, sizes["validation"])
     _save(run.data, "train", train)
     _save(run.data, "validation", validation)
     facts = {
