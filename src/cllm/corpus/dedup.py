@@ -127,6 +127,8 @@ def similar_pairs(rows: npt.NDArray[np.uint32]) -> list[tuple[int, int, float]]:
 
 def _pairs_in(order: npt.NDArray[np.int64], keys: Hashes) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
     """Pairs of members of one bucket: positions in `order` whose `keys`, which are sorted, are equal."""
+    if len(order) < 2:
+        return
     begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     sizes = np.diff(begins, append=len(order))
     bucket = np.repeat(np.arange(len(begins)), sizes)

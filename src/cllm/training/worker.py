@@ -36,7 +36,8 @@ def prepare(run: RunDirectory, store: RunStore) -> None:
     from cllm.training.planner import foresee, plan_event, plan_run
 
     config = RunConfig.load(run)
-    threading.Thread(target=importlib.import_module, args=("cllm.model.transformer",), daemon=True).start()
+    if config.settings.minutes is not None:  # the planner will time models
+        threading.Thread(target=importlib.import_module, args=("cllm.model.transformer",), daemon=True).start()
 
     def known(train_bytes: int, vocabulary: int) -> None:
         foreseen = foresee(config.settings, train_bytes, vocabulary, config.started)
