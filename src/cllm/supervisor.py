@@ -132,6 +132,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 pass_fds=(self._reading,),
+                start_new_session=job == "compile",  # so that it can be ended with the compilers that it runs
                 env={**os.environ, lifeline.VARIABLE: str(self._reading), **more},
             )
 
@@ -333,6 +334,7 @@ def worker_environment(rank: int, plan: Plan, meeting: Path, scratch: Path) -> d
         if sys.platform == "darwin"
         else "lo",  # ranks of one machine talk over loopback only
         "OMP_NUM_THREADS": str(plan.threads_per_rank),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of processes: one has compiled everything already
         "TOKENIZERS_PARALLELISM": "false",
         # glibc gives large blocks back to the system at once; taking them anew for each tensor costs page faults.
         "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -346,6 +348,7 @@ def compiler_environment(shape: Shape, directory: Path) -> dict[str, str]:
         lifeline.SHAPE: shape.model_dump_json(),
         TORCH_VARIABLE: str(directory),
         "OMP_NUM_THREADS": str(shape.threads),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # one at a time, beside the preparation and the ranks
     }
 
 

@@ -56,6 +56,9 @@ def test_compiled_once_and_used_by_all(run_cllm, tiny_corpus: Path, own_cache: P
 def test_a_run_that_ends_takes_its_compiler_along(start_cllm, workspace: Path, tiny_corpus: Path, end: str) -> None:
     process = start_cllm("train", tiny_corpus, *COMPILED, "--epochs=500")
     run, compiler = wait_for_compiler(workspace)
+    until = time.monotonic() + 60
+    while not (tools := compiler.children(recursive=True)) and time.monotonic() < until:
+        time.sleep(0.02)
     if end == "interrupt":
         process.send_signal(signal.SIGINT)
     elif end == "kill the command":
@@ -66,7 +69,9 @@ def test_a_run_that_ends_takes_its_compiler_along(start_cllm, workspace: Path, t
         head.kill()
     process.communicate(timeout=30)
     wait_until_gone(run)
-    assert not compiler.is_running()
+    assert not compiler.is_running() or compiler.status() == psutil.STATUS_ZOMBIE
+    _, left = psutil.wait_procs(tools, timeout=5)
+    assert not [tool for tool in left if tool.is_running() and tool.status() != psutil.STATUS_ZOMBIE]
     assert state_of(run) != "running"
 
 

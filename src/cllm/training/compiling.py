@@ -19,12 +19,10 @@ from cllm.training.kernels import TORCH_VARIABLE, KernelCache, Shape, cache_dire
 POLL_S = 0.05
 
 
-def load_compiler(threads: int = 1) -> None:
-    """Import what torch.compile needs, which takes seconds; it compiles `threads` kernels at once from now on."""
+def load_compiler() -> None:
+    """Import what torch.compile needs, which takes seconds."""
     import torch._dynamo
-    import torch._inductor.compile_fx
-
-    torch._inductor.config.compile_threads = threads
+    import torch._inductor.compile_fx  # noqa: F401
 
 
 def compiled_parts() -> dict[str, Callable[..., object]]:

@@ -6,9 +6,11 @@ write there can have code run. All ranks and all later runs load them from there
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from cllm.machine import processor_model
 from cllm.model import config
 from cllm.model.config import ModelConfig
+from cllm.storage import write_bytes
 from cllm.training.plan import Plan
 
 MOST_BYTES = 512 << 20  # that the kernels of all shapes may take; one takes about 3 MB
@@ -104,14 +107,18 @@ class KernelCache:
     def complete(self, shape: Shape) -> None:
         """Note that everything of `shape` has been compiled."""
         if (path := self.directory(shape)) is not None:
-            (path / _mark(shape)).touch()
+            with contextlib.suppress(OSError):  # a full disk: it will be compiled again
+                (path / _mark(shape)).touch()
 
     def used(self, shape: Shape) -> None:
         """Note that `shape` is used now, and make room: the shapes that were not used for longest go."""
         path = self.directory(shape)
-        if path is None:
-            return
-        os.utime(path)
+        if path is not None:
+            with contextlib.suppress(OSError):  # another run may be making room at the same time
+                os.utime(path)
+                self._make_room()
+
+    def _make_room(self) -> None:
         sizes = {p: _size(p) for p in self._root.iterdir() if p.is_dir() and not p.is_symlink()}
         total = sum(sizes.values())
         for old in sorted(sizes, key=lambda p: p.stat().st_mtime):
@@ -138,7 +145,7 @@ class Precompiler:
     def __init__(
         self, cache: KernelCache, outcome: Path, start: Callable[[Shape, Path], subprocess.Popen[bytes]]
     ) -> None:
-        """`start` starts the process that compiles a shape into a directory."""
+        """`start` starts the process that compiles a shape into a directory, in a session of its own."""
         self._cache, self._outcome, self._start = cache, outcome, start
         self._shape: Shape | None = None
         self.process: subprocess.Popen[bytes] | None = None
@@ -169,16 +176,15 @@ class Precompiler:
         self._tell("yes" if code == 0 else "no")
 
     def kill(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, with those that it has started."""
         if self.process is not None:
-            self.process.kill()
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
     def _tell(self, word: str) -> None:
-        fresh = self._outcome.with_suffix(".new")
-        fresh.write_text(word)
-        os.replace(fresh, self._outcome)
+        write_bytes(self._outcome, word.encode())
 
 
 def kernel_directory(cache: KernelCache, shape: Shape, outcome: Path) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cllm import events
 from cllm.errors import CllmError, NotEnoughMemory, RunNotFound
+from cllm.machine import cpp_compiler
 from cllm.prompts import main_language, prompts_for
 from cllm.runstore import RunStore
 from cllm.training import lifeline
@@ -56,6 +57,8 @@ def prepare(run: RunDirectory, store: RunStore) -> None:
 def compile_ahead(run: RunDirectory, store: RunStore) -> None:
     """Fill the cache of kernels for the shape in the environment; nobody minds if that cannot be done."""
     os.nice(NICENESS)
+    if cpp_compiler() is None:
+        os._exit(1)
     from cllm.training.compiling import fill
 
     try:
@@ -163,8 +166,8 @@ def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what a Ctrl-C means
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    lifeline.hang_on()
     job, path = sys.argv[1:]
+    lifeline.hang_on(with_group=job == "compile")
     sys.exit(run_guarded({"prepare": prepare, "rank": train, "compile": compile_ahead}[job], RunDirectory(Path(path))))
 
 

@@ -103,7 +103,8 @@ class Started:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, _shape: Shape, directory: Path) -> subprocess.Popen[bytes]:
-        self.processes.append(subprocess.Popen([sys.executable, "-c", self.program, str(directory)]))
+        command = [sys.executable, "-c", self.program, str(directory)]
+        self.processes.append(subprocess.Popen(command, start_new_session=True))
         return self.processes[-1]
 
 
