@@ -190,7 +190,8 @@ def processor_features() -> tuple[str, ...]:
     return tuple(name for name, flags in _FEATURES.items() if flags & found)
 
 
-def _processor_model() -> str:
+def processor_model() -> str:
+    """Name of the processor."""
     named = re.search(r"^model name\s*:\s*(.+)$", _text(_CPUINFO), re.MULTILINE)
     return (named[1] if named else _sysctl("machdep.cpu.brand_string")) or platform.processor() or platform.machine()
 
@@ -199,7 +200,7 @@ def processor() -> Processor:
     """The processor of this machine."""
     logical = os.cpu_count() or 1
     physical = psutil.cpu_count(logical=False) or logical
-    return Processor(_processor_model(), physical, logical, usable_cores(), processor_features())
+    return Processor(processor_model(), physical, logical, usable_cores(), processor_features())
 
 
 def _compiles(command: str, directory: Path, *options: str) -> bool:

@@ -1,7 +1,8 @@
 """The process of a run that never loads torch: starts the workers, watches them, and leaves nothing behind.
 
-    cllm train (terminal) ── lifeline ──> supervisor ── lifeline ──> prepare, then rank 0, rank 1, ...
+    cllm train (terminal) ── lifeline ──> supervisor ── lifeline ──> prepare, rank 0, rank 1, ..., compile
 
+The ranks, and the process that compiles for them, begin as soon as the plan can be foreseen, before the data are ready.
 A lifeline is a pipe (`training.lifeline`). When the supervisor is gone, however it died, the workers end at once. When
 the terminal's process is killed, the supervisor stops the training after its step and saves; when only the terminal is
 closed, that process says "detach" first, and the training goes on. The supervisor writes the exit record.
@@ -19,10 +20,11 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
@@ -31,11 +33,14 @@ from cllm.errors import CllmError, Interrupted, StorageFull, TrainingFailed
 from cllm.runstate import State, write_exit, write_process
 from cllm.runstore import RunStore
 from cllm.training import lifeline
-from cllm.training.runconfig import load_plan
+from cllm.training.kernels import TORCH_VARIABLE, KernelCache, Precompiler, Shape, cache_directory
+from cllm.training.plan import Plan
+from cllm.training.runconfig import foreseen_path, load_foreseen, load_plan
 from cllm.workspace import RunDirectory
 
 DETACH = b"d"
 POLL_S = 0.05
+OUTCOME = "compiled"  # the name of the file that says whether the kernels are ready
 USAGE_EVERY_S = 2.0
 GRACE_S = 3.0  # for the other ranks to tell their error after one has ended
 
@@ -81,6 +86,9 @@ class Supervisor:
     def __init__(self, run: RunDirectory, store: RunStore) -> None:
         self._run, self._store = run, store
         self._children: list[subprocess.Popen[bytes]] = []
+        self._early: list[subprocess.Popen[bytes]] = []  # ranks that wait for the plan
+        self._foreseen: Plan | None = None
+        self._ranks_begun = 0
         self._job = ""
         self._interrupts = 0
         self._save_asked = False
@@ -115,47 +123,79 @@ class Supervisor:
 
     # ---- workers --------------------------------------------------------------------------------------------------
 
-    def _start(self, job: str, log: IO[bytes], reading: int, more: dict[str, str]) -> None:
-        self._job = job
-        environment = {**os.environ, lifeline.VARIABLE: str(reading), **more}
-        self._children.append(
-            subprocess.Popen(
+    def _start(self, job: str, more: dict[str, str]) -> subprocess.Popen[bytes]:
+        """A worker that writes to the run's log and ends with this process."""
+        with open(self._run.log, "ab") as log:
+            return subprocess.Popen(
                 [sys.executable, "-P", "-m", "cllm.training.worker", job, str(self._run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(reading,),
-                env=environment,
+                pass_fds=(self._reading,),
+                start_new_session=job == "compile",  # so that it can be ended with the compilers that it runs
+                env={**os.environ, lifeline.VARIABLE: str(self._reading), **more},
             )
-        )
+
+    def _start_ranks(self, plan: Plan, scratch: Path) -> list[subprocess.Popen[bytes]]:
+        """The ranks of `plan`; the rendezvous is a file of their own."""
+        self._ranks_begun += 1
+        meeting = scratch / f"rendezvous-{self._ranks_begun}"
+        environments = [worker_environment(rank, plan, meeting, scratch) for rank in range(plan.ranks)]
+        return [self._start("rank", environment) for environment in environments]
 
     def run(self) -> Ending:
         """Prepare if there is no plan yet, then train."""
-        reading, writing = os.pipe()
+        self._reading, writing = os.pipe()
         os.set_inheritable(writing, False)
-        with open(self._run.log, "ab") as log, tempfile.TemporaryDirectory(prefix="cllm-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="cllm-") as name:
+            scratch = Path(name)
+
+            def compile_shape(shape: Shape, directory: Path) -> subprocess.Popen[bytes]:
+                return self._start("compile", compiler_environment(shape, directory))
+
+            self._precompiler = Precompiler(KernelCache(cache_directory()), scratch / OUTCOME, compile_shape)
             try:
+                foreseen_path(self._run).unlink(missing_ok=True)
                 if load_plan(self._run) is None:
-                    self._start("prepare", log, reading, {})
-                    if (ending := self._wait()) is not None:
+                    self._job, self._children = "prepare", [self._start("prepare", {})]
+                    if (ending := self._wait(lambda: self._look_ahead(scratch))) is not None:
                         return ending
                 plan = load_plan(self._run)
                 if plan is None:
                     raise TrainingFailed(f"the data could not be prepared: see {self._run.log}")
-                for rank in range(plan.ranks):
-                    self._start(
-                        "rank", log, reading, worker_environment(rank, plan.ranks, plan.threads_per_rank, scratch)
-                    )
-                return self._wait() or self._ending_of_ranks()
+                self._precompiler.want(Shape.of(plan) if plan.compile else None)
+                self._job, self._children = "rank", self._ranks_for(plan, scratch)
+                return self._wait(self._precompiler.poll) or self._ending_of_ranks()
             finally:
                 self._kill_all()
                 os.close(writing)
-                os.close(reading)
+                os.close(self._reading)
 
-    def _wait(self) -> Ending | None:
-        """Until all workers have ended; None if all went well."""
+    def _look_ahead(self, scratch: Path) -> None:
+        """Once the plan can be foreseen: start its ranks, which take seconds to begin, and compile what they need."""
+        if self._foreseen is None and (plan := load_foreseen(self._run)) is not None:
+            self._foreseen = plan
+            self._precompiler.want(Shape.of(plan) if plan.compile else None)
+            self._early = self._start_ranks(plan, scratch)
+        self._precompiler.poll()
+
+    def _ranks_for(self, plan: Plan, scratch: Path) -> list[subprocess.Popen[bytes]]:
+        """The ranks that were started early, if they are what `plan` needs; else new ones."""
+        early, self._early = self._early, []
+        seen = self._foreseen
+        fits = seen is not None and (seen.ranks, seen.threads_per_rank) == (plan.ranks, plan.threads_per_rank)
+        if fits and all(rank.poll() is None for rank in early):
+            return early
+        for rank in early:
+            rank.kill()
+            rank.wait()
+        return self._start_ranks(plan, scratch)
+
+    def _wait(self, meanwhile: Callable[[], None]) -> Ending | None:
+        """Until all workers have ended, calling `meanwhile` again and again; None if all went well."""
         told = 0
         while True:
+            meanwhile()
             codes = [child.poll() for child in self._children]
             if all(code == 0 for code in codes):
                 self._children.clear()
@@ -227,11 +267,13 @@ class Supervisor:
         return None if event is None or event.seq < self._begun_seq else event.data
 
     def _kill_all(self) -> None:
-        for child in self._children:
+        self._precompiler.kill()
+        for child in (*self._children, *self._early):
             child.kill()
-        for child in self._children:
+        for child in (*self._children, *self._early):
             child.wait()
         self._children.clear()
+        self._early.clear()
 
     # ---- telling --------------------------------------------------------------------------------------------------
 
@@ -242,7 +284,8 @@ class Supervisor:
         self._usage_at = time.monotonic()
         rss = read = written = 0
         cpu = 0.0
-        for child in self._children:
+        compiling = self._precompiler.process
+        for child in (*self._children, *self._early, *([] if compiling is None else [compiling])):
             try:
                 process = self._processes.get(child.pid) or psutil.Process(child.pid)
                 self._processes[child.pid] = process
@@ -280,21 +323,32 @@ def full_disk_text(run: RunDirectory) -> str:
     return f"no space left on the disk of {run.path}: free some, then 'cllm resume {run.id}'; no file was damaged"
 
 
-def worker_environment(rank: int, ranks: int, threads: int, scratch: str) -> dict[str, str]:
-    """What a rank is told by its environment."""
+def worker_environment(rank: int, plan: Plan, meeting: Path, scratch: Path) -> dict[str, str]:
+    """What a rank is told by its environment; the ranks meet by the file `meeting`."""
     return {
         "RANK": str(rank),
-        "WORLD_SIZE": str(ranks),
-        lifeline.RENDEZVOUS: str(Path(scratch) / "rendezvous"),
+        "WORLD_SIZE": str(plan.ranks),
+        lifeline.RENDEZVOUS: str(meeting),
+        lifeline.COMPILED: str(scratch / OUTCOME),
         "GLOO_SOCKET_IFNAME": "lo0"
         if sys.platform == "darwin"
         else "lo",  # ranks of one machine talk over loopback only
-        "OMP_NUM_THREADS": str(threads),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # the ranks compile side by side already
+        "OMP_NUM_THREADS": str(plan.threads_per_rank),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of processes: one has compiled everything already
         "TOKENIZERS_PARALLELISM": "false",
         # glibc gives large blocks back to the system at once; taking them anew for each tensor costs page faults.
         "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
         "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    }
+
+
+def compiler_environment(shape: Shape, directory: Path) -> dict[str, str]:
+    """What the process that compiles `shape` into `directory` is told."""
+    return {
+        lifeline.SHAPE: shape.model_dump_json(),
+        TORCH_VARIABLE: str(directory),
+        "OMP_NUM_THREADS": str(shape.threads),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # one at a time, beside the preparation and the ranks
     }
 
 

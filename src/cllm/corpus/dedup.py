@@ -7,9 +7,8 @@ preparation use them in spirit: white space does not count.
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -109,30 +108,39 @@ def similar_pairs(rows: npt.NDArray[np.uint32]) -> list[tuple[int, int, float]]:
 
     In a bucket of many files each is compared with the first and its neighbour only, which is enough for clusters.
     """
-    pairs: set[tuple[int, int]] = set()
+    count = len(rows)
+    codes = [np.zeros(0, np.int64)]  # i * count + j
     for band in range(_BANDS):
         keys = (rows[:, band * _ROWS : (band + 1) * _ROWS] * _POSITIONS[:_ROWS]).sum(axis=1, dtype=np.uint64)
-        order = np.argsort(keys, kind="stable")
-        same = keys[order[1:]] == keys[order[:-1]]
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            pairs.update(_pairs_of(order[begin : end + 1].tolist()))
-    if not pairs:
-        return []
-    index = np.array(sorted(pairs))
+        order = np.argsort(keys, kind="stable")  # so that the members of a bucket ascend
+        for i, j in _pairs_in(order, keys[order]):
+            codes.append(i * count + j)
+    index = np.unique(np.concatenate(codes))
     found: list[tuple[int, int, float]] = []
     for block in np.array_split(index, len(index) // 4096 + 1):
-        estimates = (rows[block[:, 0]] == rows[block[:, 1]]).mean(axis=1)
-        for (i, j), estimate in zip(block.tolist(), estimates.tolist(), strict=True):
-            if estimate >= SIMILAR:
-                found.append((i, j, estimate))
+        first, second = np.divmod(block, max(1, count))
+        estimates = (rows[first] == rows[second]).mean(axis=1)
+        near = estimates >= SIMILAR
+        found += zip(first[near].tolist(), second[near].tolist(), estimates[near].tolist(), strict=True)
     return found
 
 
-def _pairs_of(members: list[int]) -> Iterable[tuple[int, int]]:
-    if len(members) <= _ALL_PAIRS:
-        return [(i, j) for n, i in enumerate(members) for j in members[n + 1 :]]
-    return [(members[0], j) for j in members[1:]] + list(itertools.pairwise(members))
+def _pairs_in(order: npt.NDArray[np.int64], keys: Hashes) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
+    """Pairs of members of one bucket: positions in `order` whose `keys`, which are sorted, are equal."""
+    if len(order) < 2:
+        return
+    begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    sizes = np.diff(begins, append=len(order))
+    bucket = np.repeat(np.arange(len(begins)), sizes)
+    few = (sizes <= _ALL_PAIRS)[bucket]
+    for apart in range(1, min(_ALL_PAIRS, int(sizes.max(initial=0)))):
+        same = bucket[apart:] == bucket[:-apart]
+        if apart > 1:
+            same &= few[apart:]
+        yield order[:-apart][same], order[apart:][same]
+    many = ~few
+    many[begins] = False
+    yield order[begins[bucket[many]]], order[many]
 
 
 def near_duplicates(pairs: Sequence[tuple[int, int, float]]) -> dict[int, int]:

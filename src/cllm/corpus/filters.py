@@ -214,8 +214,9 @@ def not_text(data: bytes) -> str | None:
 
 def judge_text(data: bytes) -> str | None:
     """Why UTF-8 text is not worth training on, or None: written by a machine, or a table of numbers."""
-    head = data[:_WHERE_MARKERS_ARE]
-    if _GENERATED.search(b"\n".join(head.split(b"\n", _FIRST_LINES)[:_FIRST_LINES])):
+    head = b"\n".join(data[:_WHERE_MARKERS_ARE].split(b"\n", _FIRST_LINES)[:_FIRST_LINES])
+    lower = head.lower()  # the pattern is slow, and few files have any of its words
+    if (b"generated" in lower or b"do not edit" in lower) and _GENERATED.search(head):
         return GENERATED
     values = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(values == ord("\n"))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cllm.corpus import dedup, filters, redact, textfile
+from cllm.corpus import dedup, filters, parallel, redact, textfile
 from cllm.corpus.documents import stored_manifest
 from cllm.corpus.manifest import FileEntry, Manifest, RedactedSecret
 from cllm.corpus.scan import Found, printable, read_regular, scan
@@ -23,7 +21,6 @@ from cllm.corpus.stdlib import is_default_corpus, standard_library_root
 from cllm.errors import InvalidInput
 
 _BATCH_FILES, _BATCH_BYTES = 64, 2 << 20
-_MOST_THREADS = 4
 _FIRST_LINE = 1 << 16
 _SPDX = re.compile(rb"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() -]{1,100}?)[ \t]*(?:\*/|-->|[\"'#]|\r?\n|$)")
 _WHERE_SPDX_IS = 4096
@@ -71,6 +68,11 @@ class Sources:
     """Prepared text files, with the prefix of their documents' paths and the manifest beside them."""
     without: frozenset[str] = frozenset()
     """Files to leave out, as they would be in the manifest."""
+
+    @property
+    def bytes(self) -> int:
+        """Of all files that are to be read."""
+        return sum(s.size for s in self.files if s.reason is None) + sum(p.stat().st_size for p, _, _ in self.prepared)
 
     @property
     def left_out_before(self) -> list[FileEntry]:
@@ -222,24 +224,14 @@ def _documents_of(path: Path, prefix: str, manifest: Manifest | None) -> Iterato
             yield Source(name, size=len(document.text), language=document.language, text=document.text, entry=entry)
 
 
-def examine_all(sources: Iterable[Source]) -> Iterator[Examined]:
-    """Read, judge and redact in threads, in the order of `sources`; only a few batches are in memory at a time.
+def examine_all(sources: Iterable[Source], size: int = 0) -> Iterator[Examined]:
+    """Read, judge and redact side by side, in the order of `sources`, which have about `size` bytes together.
 
-    Threads are enough: reading, hashing, the signatures and the counting of bytes do not hold the interpreter's lock.
+    Only a few batches are in memory at a time.
     """
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    running: collections.deque[Future[list[Examined]]] = collections.deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="examine") as pool:
-        try:
-            for batch in _batches(sources):
-                running.append(pool.submit(_examine_batch, batch))
-                if len(running) > 2 * threads:
-                    yield from running.popleft().result()
-            while running:
-                yield from running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+    with parallel.executor(size) as pool:
+        for examined in parallel.in_order(pool, _examine_batch, _batches(sources)):
+            yield from examined
 
 
 def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:

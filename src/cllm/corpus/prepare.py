@@ -136,7 +136,7 @@ class _Pass:
         """Examine every source; drop exact duplicates at once."""
         first: dict[str, _Kept] = {}
         total = len(sources.files)
-        for done, examined in enumerate(examine_all(sources), 1):
+        for done, examined in enumerate(examine_all(sources, sources.bytes), 1):
             self._take(examined, first)
             if done % _REPORT_EVERY == 0 or done == total:
                 report("reading", done, max(done, total))

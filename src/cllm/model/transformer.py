@@ -7,6 +7,7 @@ width, V vocabulary, S tokens in the cache. Weights are kept in fp32 and cast to
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -145,6 +146,20 @@ class Block(nn.Module):
         return out
 
 
+def run_block(
+    block: Block, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor, int] | None
+) -> Tensor:
+    """`block` itself: a function of its own, so that one compiled form of it serves all layers."""
+    out: Tensor = block(x_BTD, cos, sin, mask, cache)
+    return out
+
+
+def summed_loss(hidden_ND: Tensor, embedding_VD: Tensor, targets_N: Tensor) -> Tensor:
+    """Sum of the losses in nats over all targets that are not negative, through the tied embedding; fp32."""
+    logits_NV = F.linear(hidden_ND, embedding_VD.to(hidden_ND.dtype)).float()
+    return F.cross_entropy(logits_NV, targets_N, ignore_index=-1, reduction="sum")
+
+
 def document_mask(starts_BT: Tensor) -> Tensor:
     """Additive mask (B, 1, T, T): a token sees itself and what is before it in its own document.
 
@@ -183,10 +198,17 @@ class Transformer(nn.Module):
                 std = 0.02 if name.startswith("embed") else 0.5 / math.sqrt(parameter.shape[1])
                 parameter.normal_(0.0, std, generator=generator)
 
-    def hidden(self, ids_BT: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def hidden(
+        self,
+        ids_BT: Tensor,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
+        run: Callable[..., Tensor] = run_block,
+    ) -> Tensor:
         """Activations (B, T, D) after the last norm. With `cache`, tokens follow what is in it, and are added to it.
 
-        Positions beyond the trained context are rotated further, not refused; callers that care keep within it.
+        `run` is `run_block` or its compiled form. Positions beyond the trained context are rotated further, not
+        refused; callers that care keep within it.
         """
         T = ids_BT.shape[1]
         start = cache.length if cache is not None else 0
@@ -197,7 +219,7 @@ class Transformer(nn.Module):
             mask = torch.full((T, start + T), -math.inf, device=ids_BT.device).triu(start + 1)
         x = self.embed_tokens(ids_BT).to(self.dtype)
         for i, layer in enumerate(self.layers):
-            x = layer(x, cos, sin, mask, None if cache is None else (cache.keys[i], cache.values[i], start))
+            x = run(layer, x, cos, sin, mask, None if cache is None else (cache.keys[i], cache.values[i], start))
         if cache is not None:
             cache.length += T
         out: Tensor = self.norm(x)
@@ -210,8 +232,17 @@ class Transformer(nn.Module):
             return scores.float()
         return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
 
-    def forward(self, ids_BT: Tensor, targets_BT: Tensor, starts_BT: Tensor) -> Tensor:
-        """Sum of the losses in nats over all targets that are not negative; a scalar in fp32."""
-        hidden = self.hidden(ids_BT, document_mask(starts_BT))
-        logits = self.logits(hidden).flatten(0, 1)
-        return F.cross_entropy(logits, targets_BT.flatten(), ignore_index=-1, reduction="sum")
+    def forward(
+        self,
+        ids_BT: Tensor,
+        targets_BT: Tensor,
+        starts_BT: Tensor,
+        run: Callable[..., Tensor] = run_block,
+        loss: Callable[..., Tensor] = summed_loss,
+    ) -> Tensor:
+        """Sum of the losses in nats over all targets that are not negative; a scalar in fp32.
+
+        `run` and `loss` are `run_block` and `summed_loss`, or their compiled forms.
+        """
+        hidden = self.hidden(ids_BT, document_mask(starts_BT), run=run)
+        return loss(hidden.flatten(0, 1), self.embed_tokens.weight, targets_BT.flatten())

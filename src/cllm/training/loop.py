@@ -21,9 +21,10 @@ from cllm.training.validation import Score, Validator
 
 VALIDATIONS = 10  # in a run, at least, however few epochs it has
 MOST_ROLLBACKS = 3
+FIRST_WINDOWS = 32  # that the validation before the first step of a run with a time limit scores
 FINISH_S = 1.2  # to save the final model and end all processes
 
-SAVE, STOP, DISCARD, END = 1, 2, 4, 8
+SAVE, STOP, DISCARD, END, COMPILED = 1, 2, 4, 8, 16
 COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
 
 Outcome = Literal["done", "stopped"]
@@ -50,6 +51,7 @@ class Loop:
         self._recorder = Recorder(store, self.totals, self.plan.tokens_per_step)
         self._began, self._wall_before = time.time(), self.totals.wall_s
         self._validation_s = 0.0
+        self._may_switch = False  # whether to change to the compiled model as soon as it is there
         self._validated_at, self._saved_at = -1, time.monotonic()
         self._mark = self._mark_at(0.0 if self.plan.deadline is not None else self._progress())
         self._epochs_done = self._mark[0]
@@ -58,8 +60,7 @@ class Loop:
         """Train until the end, or until told to stop. Raises `NonFiniteLoss` or `StorageFull`."""
         if self.totals.step == 0:
             self._validate()
-        self._tell(events.STAGE, stage="compiling" if self.plan.compile else "warming up", done=0, total=0)
-        self.trainer.warm_up()
+        self._compile()
         self.trainer.take_snapshot()
         self._tell(events.STAGE, stage="training", done=self.totals.step, total=self.plan.steps or 0)
         while not (self.plan.steps is not None and self.totals.step >= self.plan.steps):
@@ -77,7 +78,25 @@ class Loop:
             if self._validation_is_due(step) and self._validate_and_judge():
                 return self._finish(early=True)
             self._save_what_is_due(step)
+            if step.flags & COMPILED:
+                self.trainer.use_compiled()
         return self._finish(early=False)
+
+    def _compile(self) -> None:
+        """Use the compiled model from the first step on, if the plan says so and it can be had.
+
+        What a run of so many steps gives must not depend on the clock, so it waits for the kernels. Under a time limit
+        the steps begin without them if they are not ready, and `_flags` says when they are.
+        """
+        self._tell(events.STAGE, stage="compiling" if self.plan.compile else "warming up", done=0, total=0)
+        if not self.plan.compile:
+            return
+        kernels = self.trainer.kernels
+        ready = kernels.wait() if self.plan.deadline is None else kernels.ready
+        if self.trainer.agree(bool(ready)):
+            self.trainer.use_compiled()
+        else:
+            self._may_switch = self.plan.deadline is not None
 
     # ---- decisions ------------------------------------------------------------------------------------------------
 
@@ -103,6 +122,9 @@ class Loop:
         flags = 0
         for command in self._store.take_commands():
             flags |= COMMANDS.get(command, 0)
+        if self._may_switch and (ready := self.trainer.kernels.ready) is not None:
+            self._may_switch = False
+            flags |= COMPILED if ready else 0
         deadline = self.plan.deadline
         if deadline is not None and time.time() + 2 * self._recorder.step_s > deadline - self._reserve_s:
             flags |= END
@@ -122,14 +144,17 @@ class Loop:
     def _validate(self) -> None:
         """Score the held-out windows, and show what the model writes by now."""
         begun = time.monotonic()
-        score = self._validator.score(self.trainer.model)
+        # An untrained model has about the same loss everywhere: when time is short, little of it goes into that.
+        first = self.totals.step == 0 and self.plan.deadline is not None
+        score = self._validator.score(self.trainer.model, FIRST_WINDOWS if first else None)
         score_s = time.monotonic() - begun
         self._validated_at = self.totals.step
         if score is not None:
             self._judge(score, score_s)
         begun = time.monotonic()
         self._sample()
-        self._validation_s = score_s + time.monotonic() - begun
+        share = min(1.0, FIRST_WINDOWS / max(1, self._validator.windows)) if first else 1.0
+        self._validation_s = score_s / share + time.monotonic() - begun
 
     def _sample(self) -> None:
         if self._sampler is None:
@@ -196,7 +221,7 @@ class Loop:
             self.trainer.optimizer if resumable else None,
             self.totals.step,
             self._shown_epoch,
-            summarise(self.plan, self.totals) | figures,
+            summarise(self.plan, self.totals, self.trainer.compiled) | figures,
             self.totals.as_state(),
             remembered,
         )
@@ -275,7 +300,12 @@ class Loop:
         if self._leads:
             self._recorder.tell_spheres((), force=True)
             self.totals.wall_s = self._wall_before + time.time() - self._began
-            self._tell(events.SUMMARY, **summarise(self.plan, self.totals), **self._saver.published(), **more)
+            self._tell(
+                events.SUMMARY,
+                **summarise(self.plan, self.totals, self.trainer.compiled),
+                **self._saver.published(),
+                **more,
+            )
 
     def _record(self, step: Step, seconds: float) -> None:
         if not self._leads:

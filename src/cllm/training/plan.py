@@ -16,7 +16,8 @@ from cllm.settings import TrainSettings
 
 LEAST_CONTEXT = 16
 TIMED_BATCH = 16  # windows in a step where time is short: more, smaller steps learn more in a minute
-COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling, which takes 20 to 60, pays
+COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
+CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
 
 
 class Plan(BaseModel):
@@ -156,10 +157,13 @@ def default_size(tokens: int) -> str:
     return "nano"
 
 
-def compile_pays(settings: TrainSettings, machine: Machine, expected_s: float) -> bool:
-    """Whether to run torch.compile; `expected_s` is how long the training will take without."""
+def compile_pays(settings: TrainSettings, machine: Machine, expected_s: float, cached: bool = False) -> bool:
+    """Whether to run torch.compile; `expected_s` is how long the training will take without.
+
+    `cached` says that the kernels are there from an earlier run.
+    """
     if settings.compile == "auto":
-        return machine.has_compiler and expected_s > COMPILE_PAYS_AFTER_S
+        return machine.has_compiler and expected_s > (CACHED_COMPILE_PAYS_AFTER_S if cached else COMPILE_PAYS_AFTER_S)
     return settings.compile == "on"
 
 

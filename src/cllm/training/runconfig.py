@@ -66,6 +66,21 @@ def plan_path(run: RunDirectory) -> Path:
     return run.path / "plan.json"
 
 
+def foreseen_path(run: RunDirectory) -> Path:
+    """Where the plan lies that a run will probably have, until it has one."""
+    return run.data / "foreseen.json"
+
+
+def save_foreseen(run: RunDirectory, plan: Plan) -> None:
+    """Write the plan that the run will probably have."""
+    write_json(foreseen_path(run), plan.model_dump(mode="json"))
+
+
+def load_foreseen(run: RunDirectory) -> Plan | None:
+    """The plan that the run will probably have; None while that is not known."""
+    return _plan_at(foreseen_path(run))
+
+
 def save_plan(run: RunDirectory, plan: Plan) -> None:
     """Write the plan."""
     write_json(plan_path(run), plan.model_dump(mode="json"))
@@ -73,7 +88,11 @@ def save_plan(run: RunDirectory, plan: Plan) -> None:
 
 def load_plan(run: RunDirectory) -> Plan | None:
     """The plan of the run, None if it never came to one."""
+    return _plan_at(plan_path(run))
+
+
+def _plan_at(path: Path) -> Plan | None:
     try:
-        return Plan.model_validate_json(plan_path(run).read_text())
+        return Plan.model_validate_json(path.read_text())
     except (OSError, ValueError):
         return None

@@ -7,7 +7,7 @@ Everything a training reads is kept here, so a resume has the same data, whateve
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from cllm import events
-from cllm.corpus.manifest import manifest_path
+from cllm.corpus import parallel
+from cllm.corpus.manifest import FileEntry, manifest_path
 from cllm.corpus.prepare import Document, load, prepare
 from cllm.errors import EmptyCorpus
 from cllm.runstore import RunStore
@@ -26,7 +27,9 @@ from cllm.storage import write_bytes, write_json
 from cllm.tokenizer import Tokenizer, suggested_vocabulary
 from cllm.workspace import RunDirectory
 
-_ENCODE_BYTES = 4 << 20  # text encoded at a time
+_ENCODE_BYTES = 1 << 20  # text encoded at a time
+TOKENIZER_BYTES = 24 << 20  # of the training text, at most, from which the tokenizer is learned
+_tokenizer: list[Tokenizer] = []  # of a process that encodes
 
 
 @dataclass(frozen=True)
@@ -80,26 +83,52 @@ def _open(directory: Path, split: str) -> Split:
     )
 
 
-def _encode(documents: Iterable[Document], tokenizer: Tokenizer) -> Split:
-    """Encode in batches of bounded size, keeping only the tokens."""
-    arrays: list[np.ndarray[Any, Any]] = []
+def _begin_encoding(tokenizer: str) -> None:
+    _tokenizer[:] = [Tokenizer.from_json(tokenizer)]
+
+
+def _encode_batch(texts: list[str]) -> list[np.ndarray[Any, np.dtype[np.uint16]]]:
+    return [np.asarray(ids, dtype=np.uint16) for ids in _tokenizer[0].encode_batch(texts)]
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[str]]:
+    """Their texts, in batches of about `_ENCODE_BYTES`."""
     batch: list[str] = []
     waiting = 0
-
-    def flush() -> None:
-        arrays.extend(np.asarray(ids, dtype=np.uint16) for ids in tokenizer.encode_batch(batch))
-        batch.clear()
-
     for document in documents:
         batch.append(document.text.decode())
         waiting += len(document.text)
         if waiting >= _ENCODE_BYTES:
-            flush()
-            waiting = 0
-    flush()
+            yield batch
+            batch, waiting = [], 0
+    if batch:
+        yield batch
+
+
+def encode(documents: Iterable[Document], tokenizer: Tokenizer, size: int) -> Split:
+    """Encode about `size` bytes of documents side by side, keeping only the tokens."""
+    arrays: list[np.ndarray[Any, Any]] = []
+    with parallel.executor(size, _begin_encoding, (tokenizer.to_json(),)) as pool:
+        for encoded in parallel.in_order(pool, _encode_batch, _batches(documents)):
+            arrays.extend(encoded)
     offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
     np.cumsum([len(a) for a in arrays], out=offsets[1:])
     return Split(np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.uint16), offsets)
+
+
+def tokenizer_sample(entries: Sequence[FileEntry], most_bytes: int = TOKENIZER_BYTES) -> frozenset[str]:
+    """Paths of the files that the tokenizer is learned from: all, or a choice by the digests of their contents.
+
+    Words repeat: from some tens of megabytes on, more text takes more time and changes the tokens little.
+    """
+    chosen: list[str] = []
+    total = 0
+    for entry in sorted(entries, key=lambda entry: (entry.sha256, entry.path)):
+        if chosen and total + entry.size > most_bytes:
+            break
+        chosen.append(entry.path)
+        total += entry.size
+    return frozenset(chosen)
 
 
 def _save(directory: Path, name: str, split: Split) -> None:
@@ -115,9 +144,11 @@ def write_shards(
     store: RunStore,
     only: Collection[str] | None = None,
     without: Collection[str] = (),
+    known: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Prepare `paths`, of their directories `only` these files, and `without` those, into the run's `data/`.
 
+    `known` gets the bytes of the training files and the vocabulary as soon as they are known, before the tokenizer is.
     Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -132,12 +163,15 @@ def write_shards(
             f"only {sizes['train']} bytes of text are left to train on: give more or larger files (2 kB will do)"
         )
     vocabulary = settings.vocabulary or suggested_vocabulary(sizes["train"])
+    known(sizes["train"], vocabulary)
     progress("tokenizer", 0, sizes["train"])
-    tokenizer = Tokenizer.train((d.text.decode() for d in load(run.corpus, "train")), vocabulary)
+    sample = tokenizer_sample(manifest.included("train"))
+    texts = (d.text.decode() for d in load(run.corpus, "train") if d.path in sample)
+    tokenizer = Tokenizer.train(texts, vocabulary)
     write_bytes(run.tokenizer, tokenizer.to_json().encode())
     progress("tokenizing", 0, sizes["train"])
-    train = _encode(load(run.corpus, "train"), tokenizer)
-    validation = _encode(load(run.corpus, "validation"), tokenizer)
+    train = encode(load(run.corpus, "train"), tokenizer, sizes["train"])
+    validation = encode(load(run.corpus, "validation"), tokenizer, sizes["validation"])
     _save(run.data, "train", train)
     _save(run.data, "validation", validation)
     facts = {

@@ -8,8 +8,11 @@ from cllm.training.plan import Plan
 from cllm.training.recorder import Totals
 
 
-def summarise(plan: Plan, totals: Totals) -> dict[str, Any]:
-    """Losses in nats per token, times in seconds; figures that do not exist yet are None."""
+def summarise(plan: Plan, totals: Totals, compiled: bool) -> dict[str, Any]:
+    """Losses in nats per token, times in seconds; figures that do not exist yet are None.
+
+    `compiled` says whether the compiled model is in use by now.
+    """
     spheres = [s.tokens for s in totals.spheres]
     mean = sum(spheres) / len(spheres)
     variance = sum((n - mean) ** 2 for n in spheres) / len(spheres)
@@ -37,5 +40,5 @@ def summarise(plan: Plan, totals: Totals) -> dict[str, Any]:
         "parameters": plan.model.parameters,
         "ranks": plan.ranks,
         "precision": plan.precision,
-        "compiled": plan.compile,
+        "compiled": compiled,
     }

@@ -5,6 +5,7 @@ When to validate, save or stop is the business of `cllm.training.loop`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from cllm.model.optim import MuonAdamW, OptimizerSettings
 from cllm.model.transformer import Transformer
 from cllm.order import NO_TARGET, Batch, WindowOrder
 from cllm.settings import TrainSettings
+from cllm.training.compiling import Kernels
+from cllm.training.kernels import Shape
 from cllm.training.plan import Plan
 from cllm.training.recorder import SphereCount, Totals
 from cllm.training.reducer import ExactReducer, FastReducer
@@ -83,6 +86,7 @@ class Trainer:
         )
         self._word = torch.zeros(2)
         self._loss: Loss = self.model
+        self.kernels, self.compiled = Kernels(Shape.of(plan)), False
         self._snapshot: dict[str, Any] = {}
 
     @property
@@ -163,26 +167,31 @@ class Trainer:
                 if share.names:
                     dist.broadcast(self.optimizer.updates[share.first : share.end].view(torch.uint8), src=source)
 
-    def warm_up(self) -> bool:
-        """Compile, if the plan says so, by a forward and backward pass that changes nothing.
+    def agree(self, word: bool) -> bool:
+        """Rank 0's `word`, on every rank."""
+        said = torch.tensor([float(word)])
+        if self.plan.ranks > 1:
+            dist.broadcast(said, src=0)
+        return bool(said.item())
 
-        Where it cannot be compiled on some rank, no rank uses it. Returns whether the compiled model is used.
+    def use_compiled(self) -> bool:
+        """Load, or make, the compiled model, by a forward and backward pass that changes nothing.
+
+        Where that is not possible on some rank, no rank uses it. Returns whether the compiled model is used.
         """
-        if not self.plan.compile:
-            return False
-        torch._inductor.config.compile_threads = 1
-        compiled = torch.compile(self.model, dynamic=False)
         failed = torch.zeros(1)
         try:
+            parts = self.kernels.load()
             self._point_gradients_at(self._sum)
-            compiled(*as_tensors(self._batch(0))).backward()
+            self.model(*as_tensors(self._batch(0)), **parts).backward()
         except Exception:  # whatever a compiler or its absence raises: the plain model does the same work
             failed += 1
         if self.plan.ranks > 1:
             dist.all_reduce(failed)
         if not failed.item():
-            self._loss = compiled
-        return not failed.item()
+            self._loss = functools.partial(self.model, **parts)
+            self.compiled = True
+        return self.compiled
 
     def take_snapshot(self) -> None:
         """Keep a copy of the state in memory, to go back to."""

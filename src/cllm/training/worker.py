@@ -1,37 +1,81 @@
-"""The processes of a run: `python -m cllm.training.worker prepare|rank RUN`, started by `cllm.supervisor`.
+"""The processes of a run: `python -m cllm.training.worker prepare|rank|compile RUN`, started by `cllm.supervisor`.
 
 `prepare` makes data and plan and ends. `rank` trains; RANK, WORLD_SIZE and the rendezvous file come in its environment.
+It may be started before there is a plan, and waits for it. `compile` fills the cache of kernels for the ranks.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 from cllm import events
 from cllm.errors import CllmError, NotEnoughMemory, RunNotFound
+from cllm.machine import cpp_compiler
 from cllm.prompts import main_language, prompts_for
 from cllm.runstore import RunStore
 from cllm.training import lifeline
-from cllm.training.runconfig import RunConfig, load_plan, save_plan
+from cllm.training.kernels import NICENESS, Shape
+from cllm.training.plan import Plan
+from cllm.training.runconfig import RunConfig, load_foreseen, load_plan, save_foreseen, save_plan
 from cllm.training.shards import Shards, write_shards
 from cllm.workspace import RunDirectory
+
+POLL_S = 0.02
 
 
 def prepare(run: RunDirectory, store: RunStore) -> None:
     """Corpus, tokenizer, shards and plan of a new run."""
-    from cllm.training.planner import plan_event, plan_run
+    from cllm.training.planner import foresee, plan_event, plan_run
 
     config = RunConfig.load(run)
-    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without)
-    plan = plan_run(config.settings, Shards.load(run), config.started, store)
+    if config.settings.minutes is not None:  # the planner will time models
+        threading.Thread(target=importlib.import_module, args=("cllm.model.transformer",), daemon=True).start()
+
+    def known(train_bytes: int, vocabulary: int) -> None:
+        foreseen = foresee(config.settings, train_bytes, vocabulary, config.started)
+        if foreseen is not None:
+            save_foreseen(run, foreseen)
+
+    def progress(done: int, total: int) -> None:
+        store.append(events.STAGE, {"stage": "planning", "done": done, "total": total})
+
+    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without, known)
+    plan = plan_run(config.settings, Shards.load(run), config.started, progress)
     save_plan(run, plan)
     store.append(events.PLAN, plan_event(plan))
+
+
+def compile_ahead(run: RunDirectory, store: RunStore) -> None:
+    """Fill the cache of kernels for the shape in the environment; nobody minds if that cannot be done."""
+    os.nice(NICENESS)
+    if cpp_compiler() is None:
+        os._exit(1)
+    from cllm.training.compiling import fill
+
+    try:
+        fill(Shape.model_validate_json(os.environ[lifeline.SHAPE]))
+    except Exception:  # whatever a compiler or its absence raises: the plain model does the same work
+        traceback.print_exc()
+        os._exit(1)
+
+
+def await_plan(run: RunDirectory) -> Plan:
+    """The plan, as soon as there is one; meanwhile what its training will need is imported."""
+    begun_early = load_foreseen(run) is not None
+    while (plan := load_plan(run)) is None:
+        if not begun_early:
+            raise RunNotFound(f"run {run.id} has no plan: start again with 'cllm train'")
+        time.sleep(POLL_S)
+    return plan
 
 
 def train(run: RunDirectory, store: RunStore) -> None:
@@ -40,6 +84,7 @@ def train(run: RunDirectory, store: RunStore) -> None:
     import torch.distributed as dist
 
     from cllm import checkpoint, container
+    from cllm.training.compiling import load_compiler
     from cllm.training.loop import Loop
     from cllm.training.remember import Rememberer
     from cllm.training.sampler import Sampler
@@ -48,9 +93,10 @@ def train(run: RunDirectory, store: RunStore) -> None:
     from cllm.training.validation import Validator
 
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    config, plan = RunConfig.load(run), load_plan(run)
-    if plan is None:
-        raise RunNotFound(f"run {run.id} has no plan: start again with 'cllm train'")
+    config, foreseen = RunConfig.load(run), load_foreseen(run)
+    if foreseen is not None and foreseen.compile:
+        load_compiler()
+    plan = await_plan(run)
     torch.set_num_threads(plan.threads_per_rank)
     torch.set_num_interop_threads(1)
     if ranks > 1:
@@ -121,9 +167,9 @@ def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what a Ctrl-C means
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    lifeline.hang_on()
     job, path = sys.argv[1:]
-    sys.exit(run_guarded({"prepare": prepare, "rank": train}[job], RunDirectory(Path(path))))
+    lifeline.hang_on(with_group=job == "compile")
+    sys.exit(run_guarded({"prepare": prepare, "rank": train, "compile": compile_ahead}[job], RunDirectory(Path(path))))
 
 
 if __name__ == "__main__":

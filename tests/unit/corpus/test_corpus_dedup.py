@@ -91,3 +91,20 @@ def test_many_copies_of_one_template_are_one_cluster() -> None:
 def test_short_texts_are_alike_only_when_they_are_equal() -> None:
     rows = dedup.signatures([b"import a", b"import b", b"import  a\n", b"..."])
     assert [(i, j) for i, j, _ in dedup.similar_pairs(rows)] == [(0, 2)]
+
+
+def test_pairs_of_large_and_small_buckets() -> None:
+    """Against the plain loops: all pairs of few members; of many, each with the first and with its neighbour."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate([np.repeat(np.arange(8), [1, 2, 3, 5, 24, 25, 60, 1]), rng.integers(100, 400, 300)])
+    rng.shuffle(values)
+    order = np.argsort(values, kind="stable")
+    found = [set(zip(i.tolist(), j.tolist(), strict=True)) for i, j in dedup._pairs_in(order, values[order])]
+    expected = set()
+    for value in set(values.tolist()):
+        members = np.flatnonzero(values == value).tolist()
+        few = len(members) <= 24
+        for n, i in enumerate(members):
+            expected |= {(i, j) for m, j in enumerate(members) if m > n and (few or n == 0 or m == n + 1)}
+    assert set().union(*found) == expected
+    assert dedup.similar_pairs(np.zeros((0, dedup.PERMUTATIONS), np.uint32)) == []

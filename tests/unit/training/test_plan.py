@@ -11,6 +11,7 @@ from cllm.training.plan import (
     Machine,
     Plan,
     choose_microbatches,
+    compile_pays,
     default_size,
     extended,
     fitting_context,
@@ -92,3 +93,15 @@ def test_a_resume_moves_the_end_but_keeps_what_sets_the_bits() -> None:
     assert more.steps == 2 * made.steps or more.steps == 2 * made.steps - 1
     assert (more.microbatches, more.batch_size, more.threads_per_rank) == (4, 32, 1)
     assert extended(plan(minutes=5), None, 5, 100, 2000).deadline == 2200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cached", "pays"), [(30, True, False), (100, True, True), (100, False, False), (300, False, True)]
+)
+def test_kernels_that_are_there_already_pay_sooner(seconds: float, cached: bool, pays: bool) -> None:
+    assert compile_pays(TrainSettings(), TWO_CORES, seconds, cached) is pays
+
+
+def test_compiling_is_what_a_person_says_if_they_say_it() -> None:
+    assert compile_pays(TrainSettings(compile="on"), TWO_CORES, 1)
+    assert not compile_pays(TrainSettings(compile="off"), TWO_CORES, 1e6, cached=True)
