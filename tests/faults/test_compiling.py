@@ -90,10 +90,10 @@ def test_a_killed_compiler_leaves_the_training_as_it_is(
 
 def test_no_compiler_is_no_error(run_cllm, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/g++")
-    done = run_cllm("train", tiny_corpus, *COMPILED, "--epochs=1", "--json")
+    done = run_cllm("train", tiny_corpus, *COMPILED, "--epochs=1", "--json", timeout=400)
     assert not result_of(done)["compiled"]
     assert not [event for event in events_of(done) if event["event"] in ("error", "warning")]
     assert "rror" not in done.stderr
-    auto = run_cllm("train", tiny_corpus, *COMPILED, "--compile=auto", "--epochs=1")
+    auto = run_cllm("train", tiny_corpus, *COMPILED, "--compile=auto", "--epochs=1", timeout=400)
     assert auto.returncode == 0
     assert "compiled" not in auto.stderr

@@ -84,7 +84,7 @@ def train(run: RunDirectory, store: RunStore) -> None:
     import torch.distributed as dist
 
     from cllm import checkpoint, container
-    from cllm.training.compiling import load_compiler
+    from cllm.training.compiling import Kernels, load_compiler
     from cllm.training.loop import Loop
     from cllm.training.remember import Rememberer
     from cllm.training.sampler import Sampler
@@ -94,7 +94,8 @@ def train(run: RunDirectory, store: RunStore) -> None:
 
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     config, foreseen = RunConfig.load(run), load_foreseen(run)
-    if foreseen is not None and foreseen.compile:
+    # Importing the compiler takes longer than importing torch: what is still being compiled may as well wait for that.
+    if foreseen is not None and foreseen.compile and Kernels(Shape.of(foreseen)).ready:
         load_compiler()
     plan = await_plan(run)
     torch.set_num_threads(plan.threads_per_rank)
