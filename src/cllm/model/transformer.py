@@ -154,9 +154,9 @@ def run_block(
     return out
 
 
-def summed_loss(hidden_ND: Tensor, embedding_VD: Tensor, targets_N: Tensor) -> Tensor:
-    """Sum of the losses in nats over all targets that are not negative, through the tied embedding; fp32."""
-    logits_NV = F.linear(hidden_ND, embedding_VD.to(hidden_ND.dtype)).float()
+def summed_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+    """Sum of the losses in nats over all targets that are not negative; fp32."""
+    logits_NV = F.linear(hidden_ND, head_VD.to(hidden_ND.dtype)).float()
     return F.cross_entropy(logits_NV, targets_N, ignore_index=-1, reduction="sum")
 
 
@@ -225,12 +225,14 @@ class Transformer(nn.Module):
         out: Tensor = self.norm(x)
         return out
 
+    @property
+    def _head_VD(self) -> Tensor:
+        """The output layer."""
+        return self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 scores (..., V) of the next token."""
-        if self.lm_head is not None:
-            scores: Tensor = self.lm_head(hidden)
-            return scores.float()
-        return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
+        return F.linear(hidden, self._head_VD.to(hidden.dtype)).float()
 
     def forward(
         self,
@@ -245,4 +247,4 @@ class Transformer(nn.Module):
         `run` and `loss` are `run_block` and `summed_loss`, or their compiled forms.
         """
         hidden = self.hidden(ids_BT, document_mask(starts_BT), run=run)
-        return loss(hidden.flatten(0, 1), self.embed_tokens.weight, targets_BT.flatten())
+        return loss(hidden.flatten(0, 1), self._head_VD, targets_BT.flatten())
