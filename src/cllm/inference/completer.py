@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,7 +116,7 @@ class _Sequence:
         """What the next token is chosen from; `logits_V` is of the tokens after what was accepted so far."""
         if self._reader is not None:
             mixed_V = self._reader.distribution(logits_V.log_softmax(dim=0).numpy())
-            logits_V = torch.from_numpy(mixed_V.astype(np.float32)).log_()
+            logits_V = torch.from_numpy(mixed_V).log_()
         logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)
         if self._remaining:
             agreeing = torch.tensor(self._completer.index.agreeing_with(self._remaining))

@@ -80,42 +80,63 @@ def trace_files(documents: Sequence[Ints], lengths: Sequence[int]) -> FileTrace:
     return FileTrace(total, count, distinct, last)
 
 
+class Seen:
+    """What followed one context: tokens with their counts, the sum of these, and the token that followed last."""
+
+    __slots__ = ("counts", "last", "total")
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.total, self.last = 0, -1
+
+    def copy(self) -> Seen:
+        """The same counts, to go on with in another way."""
+        other = Seen()
+        other.counts, other.total, other.last = dict(self.counts), self.total, self.last
+        return other
+
+
 class FileCache:
     """The counts of one file, which `feed` goes on with by a token in microseconds."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self._lengths = tuple(lengths)
         self._bytes = bytearray()  # two for each token
-        self._counts: dict[bytes, dict[int, int]] = {}
-        self._last: dict[bytes, int] = {}
+        self._seen: dict[bytes, Seen] = {}
 
     def copy(self) -> FileCache:
         """A cache of the same file that goes on by itself."""
         other = FileCache(self._lengths)
-        other._bytes, other._last = bytearray(self._bytes), dict(self._last)
-        other._counts = {context: dict(followed) for context, followed in self._counts.items()}
+        other._bytes = bytearray(self._bytes)
+        other._seen = {context: seen.copy() for context, seen in self._seen.items()}
         return other
 
-    def _contexts(self) -> list[bytes | None]:
-        have = len(self._bytes)
-        return [bytes(self._bytes[have - 2 * m :]) if 2 * m <= have else None for m in self._lengths]
+    def _contexts(self) -> list[bytes]:
+        """The last tokens, so many as each of the lengths says, as far as the file goes."""
+        data, have = bytes(self._bytes[-2 * self._lengths[-1] :]), len(self._bytes)
+        return [data[-2 * m :] for m in self._lengths if 2 * m <= have]
 
     def feed(self, token: int) -> None:
         """Count a token after all its contexts."""
+        seen = self._seen
         for context in self._contexts():
-            if context is None:
-                break
-            followed = self._counts.setdefault(context, {})
-            followed[token] = followed.get(token, 0) + 1
-            self._last[context] = token
+            found = seen.get(context)
+            if found is None:
+                found = seen[context] = Seen()
+            found.counts[token] = found.counts.get(token, 0) + 1
+            found.total += 1
+            found.last = token
         self._bytes += token.to_bytes(2, "little")
 
-    def look(self) -> tuple[list[dict[int, int]], int]:
-        """For each context length the tokens that followed with their counts, and the last after the longest, or -1."""
-        contexts = self._contexts()
-        found = [self._counts.get(context, {}) if context is not None else {} for context in contexts]
-        last = -1
-        for context in contexts:
-            if context is not None and context in self._last:
-                last = self._last[context]
-        return found, last
+    def look(self) -> list[Seen]:
+        """What followed the context of each length, shortest first, up to the longest that stood in the file before.
+
+        A context that did not stand there before has no longer one that did.
+        """
+        found = []
+        for context in self._contexts():
+            seen = self._seen.get(context)
+            if seen is None:
+                break
+            found.append(seen)
+        return found

@@ -13,6 +13,7 @@ Shapes: n positions, L lengths, K components, F features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ LENGTHS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
 STATIC_COMPONENTS = 1 + len(LENGTHS)
 CACHED_COMPONENTS = STATIC_COMPONENTS + len(LENGTHS)
 _LEAST_LOG = -12.0
+_LOG1P = [math.log1p(count) / 4 for count in range(4096)]
+_NO_COUNT = (0.0, 0.0, 0.0)
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -85,6 +88,57 @@ def _count_blocks(total: Ints, distinct: Ints) -> list[NDArray[Any]]:
     """Three numbers for each length: how often, how many different tokens, how often where it was always the same."""
     often = np.log1p(total)
     return [often / 4, np.log1p(distinct) / 4, (distinct == 1) * often / 2]
+
+
+def count_features(total: int, distinct: int) -> tuple[float, float, float]:
+    """What `_count_blocks` has of one context."""
+    often = _log1p(total)
+    return often, _log1p(distinct), 2 * often if distinct == 1 else 0.0
+
+
+def _log1p(count: int) -> float:
+    return _LOG1P[count] if count < len(_LOG1P) else math.log1p(count) / 4
+
+
+def features_of_one(
+    entropy: float, top: int, top_log: float, asked_log: tuple[float, float],
+    memory: Sequence[tuple[float, float, float]], memory_longest: int,
+    memory_top: int, memory_top_count: int, memory_top_total: int,
+    file: Sequence[tuple[float, float, float]] | None, file_last: int, place: int,
+) -> list[float]:  # fmt: skip
+    """`features` of a single position, as a list, in a tenth of the time; arguments as in `Situation`.
+
+    `memory` and `file` have what `count_features` says of each length, up to the longest context that is there; `file`
+    is None without the file's cache.
+    """
+    more = [_NO_COUNT] * (len(LENGTHS) - len(memory))
+    found = [
+        entropy / 4,
+        max(top_log, _LEAST_LOG) / 4,
+        math.exp(top_log),
+        memory_longest / 16,
+        max(asked_log[0], _LEAST_LOG) / 4 if memory_top >= 0 else 0.0,
+        float(memory_top >= 0 and top == memory_top),
+        memory_top_count / max(1, memory_top_total),
+        _log1p(memory_top_total),
+        _log1p(place) / 2,
+    ]
+    if file is not None:
+        has_last = file_last >= 0
+        found += [
+            float(has_last),
+            max(asked_log[1], _LEAST_LOG) / 4 if has_last else 0.0,
+            float(has_last and top == file_last),
+            float(has_last and memory_top == file_last),
+            len(file) / 8,
+        ]
+    for block in zip(*memory, *more, strict=True):
+        found += block
+    found += [1.0] * len(memory) + [0.0] * len(more)
+    if file is not None:
+        for block in zip(*file, *[_NO_COUNT] * (len(LENGTHS) - len(file)), strict=True):
+            found += block
+    return found
 
 
 def present(s: Situation, cached: bool) -> NDArray[np.bool_]:

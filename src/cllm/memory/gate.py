@@ -9,7 +9,8 @@ Shapes: n positions, F features, H hidden units, K components.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,18 @@ class Gate:
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
+
+    def weights_of_one(self, features: Sequence[float], present: Sequence[int]) -> list[float]:
+        """Of a single position, those of the components `present` (their numbers) alone, in their order."""
+        hidden = np.array(features, dtype=np.float32) @ self.inner
+        hidden += self.inner_bias
+        np.maximum(hidden, 0, out=hidden)
+        scores = (hidden @ self.outer + self.outer_bias).tolist()
+        kept = [scores[component] for component in present]
+        most = max(kept)
+        parts = [math.exp(score - most) for score in kept]
+        whole = math.fsum(parts)
+        return [part / whole for part in parts]
 
     def arrays(self, name: str) -> dict[str, Floats]:
         """For storing; see `from_arrays`."""

@@ -271,32 +271,46 @@ class Cursor:
     """The rows of all contexts that end where a reader stands; it goes on by one token in microseconds.
 
     Attributes:
-        low, high: of the contexts of 0, 1, 2, ... tokens, as far as they are remembered; those of 0 are all rows.
+        bounds: (2, m + 1) low and high of the contexts of 0, 1, 2, ... m tokens, as far as they are remembered; those
+            of 0 are all rows. Never changed in place.
     """
 
     def __init__(self, index: MemoryIndex) -> None:
         self._index = index
-        self.low: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-        self.high: NDArray[np.int64] = np.full(1, index.rows, dtype=np.int64)
+        self.bounds: NDArray[np.int64] = np.array([[0], [index.rows]])
+
+    @property
+    def low(self) -> NDArray[np.int64]:
+        """(m + 1,)"""
+        low: NDArray[np.int64] = self.bounds[0]
+        return low
+
+    @property
+    def high(self) -> NDArray[np.int64]:
+        """(m + 1,)"""
+        high: NDArray[np.int64] = self.bounds[1]
+        return high
 
     def copy(self) -> Cursor:
         """Another reader at the same place."""
         other = Cursor(self._index)
-        other.low, other.high = self.low, self.high
+        other.bounds = self.bounds
         return other
 
     def feed(self, token: int) -> None:
         """Go on by a token. What stands before an end_of_text is no context of what follows it."""
         index = self._index
-        start, stop = int(index.starts[token]), int(index.starts[token + 1])
+        start, stop = index.starts[token : token + 2].tolist()
         if token == index.end_of_text:
-            low, high = np.array([start]), np.array([stop])
+            bounds = np.array([[start], [stop]])
         else:
-            bounds = np.searchsorted(index.rows_before[start:stop], np.concatenate((self.low, self.high))) + start
-            low, high = bounds[: len(self.low)], bounds[len(self.low) :]
-        found = min(int((high > low).sum()), index.depth)
-        self.low = np.concatenate((self.low[:1], low[:found]))
-        self.high = np.concatenate((self.high[:1], high[:found]))
+            bounds = index.rows_before[start:stop].searchsorted(self.bounds)
+            bounds += start
+        found = min(int(np.count_nonzero(bounds[1] > bounds[0])), index.depth)
+        longer = np.empty((2, found + 1), dtype=np.int64)
+        longer[:, 0] = self.bounds[:, 0]
+        longer[:, 1:] = bounds[:, :found]
+        self.bounds = longer
 
     def matches(self) -> list[tuple[int, int, int]]:
         """(m, low, high) for every m from 1 to the longest that is remembered."""

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from cllm.memory import evidence
 from cllm.memory.cache import FileCache
-from cllm.memory.evidence import LENGTHS, Evidence, Situation
+from cllm.memory.evidence import LENGTHS, Evidence
 from cllm.memory.gate import Fitted, Gate, fit
 from cllm.memory.index import Cursor, MemoryIndex
 from cllm.memory.observe import observe
 from cllm.model.transformer import Transformer
 
 _FEW = 64  # rows that are counted one by one
+_FEW_TOKENS = 16  # that are added one by one
 _MOST_KEPT = 16_384  # contexts whose counts are kept for the next time
 Floats = NDArray[np.float64]
 
@@ -54,13 +55,17 @@ class Memory:
 
 
 class _Followed(NamedTuple):
-    """What followed a context: tokens, ascending, their counts, the sum of these, and the most frequent with its."""
+    """What followed a context of the memory, and how often; `few` or `many` are the shares of the tokens."""
 
-    tokens: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    few: list[tuple[int, float]] | None
+    many: tuple[NDArray[np.int64], NDArray[np.float32]] | None
+    features: tuple[float, float, float]
     total: int
-    top: int
+    top: int  # the most frequent token, the first of equally frequent ones
     top_count: int
+
+
+_NOTHING = _Followed([], None, (0.0, 0.0, 0.0), 0, -1, 0)
 
 
 class Read(NamedTuple):
@@ -152,54 +157,75 @@ class Reader:
 
     def _followed(self, low: int, high: int) -> _Followed:
         """Count what followed some rows."""
-        if (low, high) in self._kept:
-            return self._kept[low, high]
+        kept = self._kept.get((low, high))
+        if kept is not None:
+            return kept
+        total = high - low
         rows = self.memory.index.next[low:high]
-        if high - low <= _FEW:
+        if total <= _FEW:
             found: dict[int, int] = {}
             for token in rows.tolist():
                 found[token] = found.get(token, 0) + 1
-            tokens = np.array(sorted(found), dtype=np.int64)
-            counts = np.array([found[token] for token in sorted(found)], dtype=np.int64)
+            top = min(found, key=lambda token: (-found[token], token))
+            top_count, distinct = found[top], len(found)
+            pairs = list(found.items())
         else:
             counts = np.bincount(rows)
             tokens = np.flatnonzero(counts)
+            top = int(counts.argmax())
+            top_count, distinct = int(counts[top]), len(tokens)
             counts = counts[tokens]
-        top = int(counts.argmax())  # the first of equally frequent ones
+            pairs = list(zip(tokens.tolist(), counts.tolist(), strict=True)) if distinct <= _FEW_TOKENS else []
+        few, many = None, None
+        if distinct <= _FEW_TOKENS:
+            few = [(token, count / total) for token, count in pairs]
+        elif pairs:
+            many = np.array([token for token, _ in pairs]), np.array([c / total for _, c in pairs], dtype=np.float32)
+        else:
+            many = tokens, (counts / total).astype(np.float32)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        self._kept[low, high] = _Followed(tokens, counts, high - low, int(tokens[top]), int(counts[top]))
-        return self._kept[low, high]
+        made = _Followed(few, many, evidence.count_features(total, distinct), total, top, top_count)
+        self._kept[low, high] = made
+        return made
 
-    def distribution(self, network_log: NDArray[np.floating[Any]]) -> Floats:
-        """(V,) probabilities of the next token, from the logarithms (V,) of the network's; they sum to one."""
-        logs = network_log.astype(np.float64)
-        network = np.exp(logs)
-        known = len(self.cursor.low)  # one more than the longest context that is remembered
-        lows, highs = self.cursor.low.tolist(), self.cursor.high.tolist()
+    def distribution(self, network_log: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """(V,) probabilities of the next token, in the precision of the network's logarithms (V,); they sum to one."""
+        network: NDArray[np.floating[Any]] = np.exp(network_log)
+        lows, highs = self.cursor.bounds.tolist()
+        known = len(lows)  # one more than the longest context that is remembered
         memory = [self._followed(lows[m], highs[m]) for m in LENGTHS if m < known]
-        longest = memory[-1] if memory else _Followed(np.arange(0), np.arange(0), 0, -1, 0)
-        absent = [0] * (len(LENGTHS) - len(memory))
-        file, last = self._cache.look()
-        totals = [sum(followed.values()) for followed in file]
-        likeliest = int(network.argmax())
-        asked = [float(logs[token]) if token >= 0 else 0.0 for token in (longest.top, last)]
-        situation = Situation(
-            np.array([-float(network @ logs)]), np.array([likeliest]), np.array([logs[likeliest]]), np.array([asked]),
-            np.array([[f.total for f in memory] + absent]), np.array([[len(f.tokens) for f in memory] + absent]),
-            np.array([known - 1]), np.array([longest.top]), np.array([longest.top_count]), np.array([longest.total]),
-            np.array([totals]), np.array([[len(f) for f in file]]),
-            np.array([last]), np.array([self._place]),
-        )  # fmt: skip
-        gate = self.memory.cached if self.cached else self.memory.static
-        w = gate.weights(evidence.features(situation, self.cached), evidence.present(situation, self.cached))[0]
-        p: Floats = w[0] * network
-        for weight, found in zip(w[1:], memory, strict=False):
-            p[found.tokens] += weight / found.total * found.counts
+        longest = memory[-1] if memory else _NOTHING
+        file = self._cache.look() if self.cached else []
+        last = file[-1].last if file else -1
+        top = int(network_log.argmax())
+        asked = [float(network_log[token]) if token >= 0 else 0.0 for token in (longest.top, last)]
+        gate, seen = self.memory.static, None
+        present = list(range(1 + len(memory)))
         if self.cached:
-            for weight, followed, total in zip(w[1 + len(LENGTHS) :], file, totals, strict=True):
-                if followed:
-                    share = weight / total
-                    for token, count in followed.items():
-                        p[token] += share * count
-        return p
+            gate = self.memory.cached
+            seen = [evidence.count_features(followed.total, len(followed.counts)) for followed in file]
+            present += range(1 + len(LENGTHS), 1 + len(LENGTHS) + len(file))
+        w = gate.weights_of_one(
+            evidence.features_of_one(
+                -float(network @ network_log), top, float(network_log[top]), (asked[0], asked[1]),
+                [followed.features for followed in memory], known - 1, longest.top, longest.top_count, longest.total,
+                seen, last, self._place,
+            ),
+            present,
+        )  # fmt: skip
+        network *= w[0]
+        added: dict[int, float] = {}
+        for weight, found in zip(w[1:], memory, strict=False):
+            if found.few is not None:
+                for token, share in found.few:
+                    added[token] = added.get(token, 0.0) + weight * share
+            elif found.many is not None:
+                network[found.many[0]] += found.many[1] * weight
+        for weight, followed in zip(w[1 + len(memory) :], file, strict=True):
+            each = weight / followed.total
+            for token, count in followed.counts.items():
+                added[token] = added.get(token, 0.0) + each * count
+        if added:
+            network[list(added)] += list(added.values())
+        return network
