@@ -80,35 +80,24 @@ def trace_files(documents: Sequence[Ints], lengths: Sequence[int]) -> FileTrace:
     return FileTrace(total, count, distinct, last)
 
 
-class Seen:
-    """What followed one context: tokens with their counts, the sum of these, and the token that followed last."""
-
-    __slots__ = ("counts", "last", "total")
-
-    def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
-        self.total, self.last = 0, -1
-
-    def copy(self) -> Seen:
-        """The same counts, to go on with in another way."""
-        other = Seen()
-        other.counts, other.total, other.last = dict(self.counts), self.total, self.last
-        return other
-
-
 class FileCache:
-    """The counts of one file, which `feed` goes on with by a token in microseconds."""
+    """The counts of one file, which `feed` goes on with by a token in microseconds.
+
+    Most contexts stand in a file once; of these only the token that followed is kept, as a number. Numbers, and the
+    dictionaries of numbers that others get, cost the garbage collector nothing, which millions of objects would.
+    """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self._lengths = tuple(lengths)
         self._bytes = bytearray()  # two for each token
-        self._seen: dict[bytes, Seen] = {}
+        # What followed each context: a token, or counts of several in the order in which they followed last.
+        self._seen: dict[bytes, int | dict[int, int]] = {}
 
     def copy(self) -> FileCache:
         """A cache of the same file that goes on by itself."""
         other = FileCache(self._lengths)
         other._bytes = bytearray(self._bytes)
-        other._seen = {context: seen.copy() for context, seen in self._seen.items()}
+        other._seen = {c: dict(seen) if isinstance(seen, dict) else seen for c, seen in self._seen.items()}
         return other
 
     def _contexts(self) -> list[bytes]:
@@ -118,25 +107,26 @@ class FileCache:
 
     def feed(self, token: int) -> None:
         """Count a token after all its contexts."""
-        seen = self._seen
+        all_seen = self._seen
         for context in self._contexts():
-            found = seen.get(context)
-            if found is None:
-                found = seen[context] = Seen()
-            found.counts[token] = found.counts.get(token, 0) + 1
-            found.total += 1
-            found.last = token
+            seen = all_seen.get(context)
+            if seen is None:
+                all_seen[context] = token
+            elif isinstance(seen, dict):
+                seen[token] = seen.pop(token, 0) + 1
+            else:
+                all_seen[context] = {token: 2} if seen == token else {seen: 1, token: 1}
         self._bytes += token.to_bytes(2, "little")
 
-    def look(self) -> list[Seen]:
-        """What followed the context of each length, shortest first, up to the longest that stood in the file before.
+    def look(self) -> list[dict[int, int]]:
+        """Counts of what followed the context of each length, shortest first, up to the longest that stood before.
 
-        A context that did not stand there before has no longer one that did.
+        The token that followed last is the last one of each.
         """
         found = []
         for context in self._contexts():
             seen = self._seen.get(context)
-            if seen is None:
+            if seen is None:  # then no longer one stood there either
                 break
-            found.append(seen)
+            found.append(seen if isinstance(seen, dict) else {seen: 1})
         return found

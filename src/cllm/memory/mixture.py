@@ -8,6 +8,7 @@ Shapes: n positions, V vocabulary, K components.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ class Memory:
 class _Followed(NamedTuple):
     """What followed a context of the memory, and how often; `few` or `many` are the shares of the tokens."""
 
-    few: list[tuple[int, float]] | None
+    few: dict[int, float] | None
     many: tuple[NDArray[np.int64], NDArray[np.float32]] | None
     features: tuple[float, float, float]
     total: int
@@ -65,7 +66,7 @@ class _Followed(NamedTuple):
     top_count: int
 
 
-_NOTHING = _Followed([], None, (0.0, 0.0, 0.0), 0, -1, 0)
+_NOTHING = _Followed({}, None, (0.0, 0.0, 0.0), 0, -1, 0)
 
 
 class Read(NamedTuple):
@@ -166,21 +167,16 @@ class Reader:
             found: dict[int, int] = {}
             for token in rows.tolist():
                 found[token] = found.get(token, 0) + 1
-            top = min(found, key=lambda token: (-found[token], token))
-            top_count, distinct = found[top], len(found)
-            pairs = list(found.items())
+            tokens, counts = np.array(sorted(found)), np.array([found[token] for token in sorted(found)])
         else:
             counts = np.bincount(rows)
             tokens = np.flatnonzero(counts)
-            top = int(counts.argmax())
-            top_count, distinct = int(counts[top]), len(tokens)
             counts = counts[tokens]
-            pairs = list(zip(tokens.tolist(), counts.tolist(), strict=True)) if distinct <= _FEW_TOKENS else []
+        place = int(counts.argmax())
+        top, top_count, distinct = int(tokens[place]), int(counts[place]), len(tokens)
         few, many = None, None
         if distinct <= _FEW_TOKENS:
-            few = [(token, count / total) for token, count in pairs]
-        elif pairs:
-            many = np.array([token for token, _ in pairs]), np.array([c / total for _, c in pairs], dtype=np.float32)
+            few = dict(zip(tokens.tolist(), (counts / total).tolist(), strict=True))
         else:
             many = tokens, (counts / total).astype(np.float32)
         if len(self._kept) >= _MOST_KEPT:
@@ -189,43 +185,53 @@ class Reader:
         self._kept[low, high] = made
         return made
 
-    def distribution(self, network_log: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """(V,) probabilities of the next token, in the precision of the network's logarithms (V,); they sum to one."""
-        network: NDArray[np.floating[Any]] = np.exp(network_log)
+    def distribution(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """(V,) probabilities of the next token, which sum to one.
+
+        `scores` (V,) are the network's, as logits or logarithms of probabilities; its precision is also the result's.
+        """
+        network: NDArray[np.floating[Any]] = scores - scores.max()
+        top = int(network.argmax())
+        shifted = network
+        network = np.exp(network)
+        whole = float(network.sum())
+        log_whole = math.log(whole)
+        entropy = log_whole - float(network @ shifted) / whole
         lows, highs = self.cursor.bounds.tolist()
         known = len(lows)  # one more than the longest context that is remembered
         memory = [self._followed(lows[m], highs[m]) for m in LENGTHS if m < known]
         longest = memory[-1] if memory else _NOTHING
         file = self._cache.look() if self.cached else []
-        last = file[-1].last if file else -1
-        top = int(network_log.argmax())
-        asked = [float(network_log[token]) if token >= 0 else 0.0 for token in (longest.top, last)]
+        totals = [sum(counts.values()) for counts in file]
+        last = next(reversed(file[-1])) if file else -1
+        asked = [shifted.item(token) - log_whole if token >= 0 else 0.0 for token in (longest.top, last)]
         gate, seen = self.memory.static, None
         present = list(range(1 + len(memory)))
         if self.cached:
             gate = self.memory.cached
-            seen = [evidence.count_features(followed.total, len(followed.counts)) for followed in file]
+            seen = [evidence.count_features(total, len(counts)) for total, counts in zip(totals, file, strict=True)]
             present += range(1 + len(LENGTHS), 1 + len(LENGTHS) + len(file))
         w = gate.weights_of_one(
             evidence.features_of_one(
-                -float(network @ network_log), top, float(network_log[top]), (asked[0], asked[1]),
+                entropy, top, -log_whole, (asked[0], asked[1]),
                 [followed.features for followed in memory], known - 1, longest.top, longest.top_count, longest.total,
                 seen, last, self._place,
             ),
             present,
         )  # fmt: skip
-        network *= w[0]
+        network *= w[0] / whole
         added: dict[int, float] = {}
         for weight, found in zip(w[1:], memory, strict=False):
             if found.few is not None:
-                for token, share in found.few:
+                for token, share in found.few.items():
                     added[token] = added.get(token, 0.0) + weight * share
             elif found.many is not None:
                 network[found.many[0]] += found.many[1] * weight
-        for weight, followed in zip(w[1 + len(memory) :], file, strict=True):
-            each = weight / followed.total
-            for token, count in followed.counts.items():
+        for weight, counts, total in zip(w[1 + len(memory) :], file, totals, strict=True):
+            each = weight / total
+            for token, count in counts.items():
                 added[token] = added.get(token, 0.0) + each * count
         if added:
-            network[list(added)] += list(added.values())
+            tokens = np.fromiter(added, np.int64, len(added))
+            network[tokens] += np.fromiter(added.values(), network.dtype, len(added))
         return network
