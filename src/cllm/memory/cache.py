@@ -2,7 +2,7 @@
 
 For one position at a time (`FileCache`, which grows as the file does) and for all positions of whole files at once
 (`trace_files`); both give the same counts. A cache as that of
-Kuhn & De Mori (1990), for contexts of many lengths.
+Kuhn & De Mori (1990), for contexts of many lengths, and for none with counts that fade.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.integer[Any]]
+FADING = 0.99  # what is left of a token's count at the next token, where no context is asked for
+_LARGEST = 1e200
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,28 @@ class FileTrace:
         count: (n, K) of these, followed by the token that stands at the position.
         distinct: (n, K) different tokens that followed.
         last: (n,) the token that followed the longest such context when it was last seen; -1 where none was.
+        recent: (n,) share of the token in the file so far, with fading counts; 0 if it does not stand there.
     """
 
     total: NDArray[np.int32]
     count: NDArray[np.int32]
     distinct: NDArray[np.int32]
     last: NDArray[np.int64]
+    recent: NDArray[np.float64]
+
+
+def _recent(document: Ints) -> NDArray[np.float64]:
+    """(n,) shares with fading counts; 0 for a token that was not there before."""
+    shares = np.zeros(len(document))
+    counts: dict[int, tuple[int, float]] = {}  # place of the last occurrence, and the count there, with itself
+    for place, token in enumerate(document.tolist()):
+        found = counts.get(token)
+        count = 0.0
+        if found is not None:
+            count = found[1] * FADING ** (place - found[0])
+            shares[place] = count / FADING * (1 - FADING) / (1 - FADING**place)
+        counts[token] = place, 1 + count
+    return shares
 
 
 def _earlier(group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -77,7 +95,8 @@ def trace_files(documents: Sequence[Ints], lengths: Sequence[int]) -> FileTrace:
         numbered[where + 1] = pairs
         where = np.flatnonzero(within > length)
         context = numbered[where]
-    return FileTrace(total, count, distinct, last)
+    recent = np.concatenate([np.zeros(0), *(_recent(np.asarray(d)) for d in documents)])
+    return FileTrace(total, count, distinct, last, recent)
 
 
 class FileCache:
@@ -92,12 +111,17 @@ class FileCache:
         self._bytes = bytearray()  # two for each token
         # What followed each context: a token, or counts of several in the order in which they followed last.
         self._seen: dict[bytes, int | dict[int, int]] = {}
+        self._slots: dict[int, int] = {}  # of the tokens in the file; their counts grow instead of fading
+        self._tokens, self._counts = np.zeros(256, dtype=np.int64), np.zeros(256)
+        self._whole, self._next_count = 0.0, 1.0
 
     def copy(self) -> FileCache:
         """A cache of the same file that goes on by itself."""
         other = FileCache(self._lengths)
         other._bytes = bytearray(self._bytes)
         other._seen = {c: dict(seen) if isinstance(seen, dict) else seen for c, seen in self._seen.items()}
+        other._slots, other._tokens, other._counts = dict(self._slots), self._tokens.copy(), self._counts.copy()
+        other._whole, other._next_count = self._whole, self._next_count
         return other
 
     def _contexts(self) -> list[bytes]:
@@ -117,6 +141,22 @@ class FileCache:
             else:
                 all_seen[context] = {token: 2} if seen == token else {seen: 1, token: 1}
         self._bytes += token.to_bytes(2, "little")
+        slot = self._slots.setdefault(token, len(self._slots))
+        if slot == len(self._tokens):
+            self._tokens = np.concatenate((self._tokens, np.zeros_like(self._tokens)))
+            self._counts = np.concatenate((self._counts, np.zeros_like(self._counts)))
+        self._tokens[slot] = token
+        self._counts[slot] += self._next_count
+        self._whole += self._next_count
+        self._next_count /= FADING
+        if self._next_count > _LARGEST:
+            self._counts /= self._next_count
+            self._whole, self._next_count = self._whole / self._next_count, 1.0
+
+    def recent(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The tokens of the file so far, each once, and their fading counts, divided by the sum of these."""
+        size = len(self._slots)
+        return self._tokens[:size], self._counts[:size] / max(self._whole, 1e-300)
 
     def look(self) -> list[dict[int, int]]:
         """Counts of what followed the context of each length, shortest first, up to the longest that stood before.

@@ -205,17 +205,21 @@ class Reader:
         totals = [sum(counts.values()) for counts in file]
         last = next(reversed(file[-1])) if file else -1
         asked = [shifted.item(token) - log_whole if token >= 0 else 0.0 for token in (longest.top, last)]
-        gate, seen = self.memory.static, None
+        gate, seen, mass = self.memory.static, None, 0.0
         present = list(range(1 + len(memory)))
         if self.cached:
             gate = self.memory.cached
+            tokens, recent = self._cache.recent()
+            own = network[tokens]
+            mass = float(own.sum()) / whole
             seen = [evidence.count_features(total, len(counts)) for total, counts in zip(totals, file, strict=True)]
-            present += range(1 + len(LENGTHS), 1 + len(LENGTHS) + len(file))
+            present += range(evidence.STATIC_COMPONENTS, evidence.STATIC_COMPONENTS + len(file))
+            present += range(evidence.OWN, evidence.OWN + (2 if len(tokens) else 0) + (1 if file else 0))
         w = gate.weights_of_one(
             evidence.features_of_one(
                 entropy, top, -log_whole, (asked[0], asked[1]),
                 [followed.features for followed in memory], known - 1, longest.top, longest.top_count, longest.total,
-                seen, last, self._place,
+                seen, last, mass, self._place,
             ),
             present,
         )  # fmt: skip
@@ -227,10 +231,17 @@ class Reader:
                     added[token] = added.get(token, 0.0) + weight * share
             elif found.many is not None:
                 network[found.many[0]] += found.many[1] * weight
-        for weight, counts, total in zip(w[1 + len(memory) :], file, totals, strict=True):
+        for weight, counts, total in zip(w[1 + len(memory) :], file, totals, strict=False):
             each = weight / total
             for token, count in counts.items():
                 added[token] = added.get(token, 0.0) + each * count
+        if self.cached and len(tokens):
+            others = w[1 + len(memory) + len(file) :]
+            if last >= 0:
+                added[last] += others[2]
+            recent *= others[1]
+            recent += own * (others[0] / max(mass * whole, 1e-300))
+            network[tokens] += recent.astype(network.dtype)
         if added:
             tokens = np.fromiter(added, np.int64, len(added))
             network[tokens] += np.fromiter(added.values(), network.dtype, len(added))
