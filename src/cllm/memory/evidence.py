@@ -17,7 +17,7 @@ Shapes: n positions, L lengths, K components, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cllm.memory.cache import FileTrace, trace_files
-from cllm.memory.index import MemoryIndex, Trace
+from cllm.memory.index import MemoryIndex, Trace, go_on
 from cllm.memory.observe import Observed
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
@@ -202,13 +202,14 @@ class Counted:
         return np.stack([self.top, self.file.last], axis=1)
 
 
-def count(index: MemoryIndex, documents: Sequence[Ints]) -> Counted:
+def count(index: MemoryIndex, documents: Sequence[Ints], check: Callable[[], None] = go_on) -> Counted:
     """Look up all contexts of `documents`, in the memory and in the documents themselves."""
-    trace = index.trace(documents, LENGTHS)
+    trace = index.trace(documents, LENGTHS, check)
     n = len(trace.longest)
     distinct = np.zeros(trace.low.shape, dtype=np.int64)
     top, top_count, top_total = np.full(n, -1, dtype=np.int64), *np.zeros((2, n), dtype=np.int64)
     for column in range(trace.low.shape[1]):
+        check()
         rows = np.flatnonzero(trace.high[:, column] > trace.low[:, column])
         low, high = trace.low[rows, column], trace.high[rows, column]
         found = index.statistics(low, high)

@@ -19,7 +19,7 @@ Names: R rows, D documents, V vocabulary, M = depth, the longest context that is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -35,6 +35,10 @@ MOST_COMPARED = 4096  # rows of equal contexts that are compared further back th
 _CHUNK, _ABREAST = 512, 2048  # tokens of a piece, and pieces, that `trace` reads side by side
 
 Ints = NDArray[np.integer[Any]]
+
+
+def go_on() -> None:
+    """Called now and then by what takes long; another function in its place may raise, to end it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,9 @@ class MemoryIndex:
     # ---- making and storing ---------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, documents: Sequence[Ints], end_of_text: int, depth: int = DEPTH) -> MemoryIndex:
+    def build(
+        cls, documents: Sequence[Ints], end_of_text: int, depth: int = DEPTH, check: Callable[[], None] = go_on
+    ) -> MemoryIndex:
         """Index `documents` (token ids, without end_of_text)."""
         parts: list[NDArray[np.uint16]] = [np.array([end_of_text], dtype=np.uint16)]
         for document in documents:
@@ -90,7 +96,7 @@ class MemoryIndex:
         offsets = np.ones(len(documents) + 1, dtype=np.int64)
         np.cumsum([len(document) + 1 for document in documents], out=offsets[1:])
         offsets[1:] += 1
-        return cls(tokens, _sorted_positions(tokens, end_of_text, depth), offsets, end_of_text, depth)
+        return cls(tokens, _sorted_positions(tokens, end_of_text, depth, check), offsets, end_of_text, depth)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What must be stored; see `from_arrays`."""
@@ -209,7 +215,7 @@ class MemoryIndex:
         """Where the rows before `rows` that are followed by `token` end, among the contexts that end in `token`."""
         return np.searchsorted(self._places, (token << 32) | rows)
 
-    def trace(self, documents: Sequence[Ints], lengths: Sequence[int]) -> Trace:
+    def trace(self, documents: Sequence[Ints], lengths: Sequence[int], check: Callable[[], None] = go_on) -> Trace:
         """The contexts of every token of `documents`, one after the other; each document begins behind end_of_text.
 
         Args:
@@ -232,6 +238,7 @@ class MemoryIndex:
             scored = np.array([piece.scored for piece in group])
             sizes = np.array([piece.stop - piece.begin for piece in group])
             for step in range(int(sizes[0])):
+                check()
                 active = int(np.searchsorted(-sizes, -step))  # the readers that have not come to their ends
                 lows, highs = lows[:active], highs[:active]
                 places = begins[:active] + step
@@ -336,7 +343,9 @@ def _pieces(lengths: Sequence[int], depth: int) -> Iterator[_Piece]:
         start += length
 
 
-def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) -> NDArray[np.int32]:
+def _sorted_positions(
+    tokens: NDArray[np.uint16], end_of_text: int, depth: int, check: Callable[[], None]
+) -> NDArray[np.int32]:
     """The positions 1 .. N - 1 sorted by the `depth` tokens before each, read backwards to an end_of_text.
 
     Prefix doubling (Manber & Myers 1993): from the order by h tokens that by 2 h, as a pair of ranks. Equal
@@ -349,6 +358,7 @@ def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) 
     rank = tokens[:-1].astype(np.int64)
     length = 1
     while True:
+        check()
         keys = (rank << 32) | places
         keys.sort()
         order = keys & 0xFFFF_FFFF
@@ -366,6 +376,7 @@ def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) 
         back = (further << 32) | places
         back.sort()
         back &= 0xFFFF_FFFF
+        check()
         keys = (rank[back] << 32) | places
         keys.sort()
         order = back[keys & 0xFFFF_FFFF]

@@ -20,7 +20,7 @@ from cllm.memory import evidence
 from cllm.memory.cache import FileCache
 from cllm.memory.evidence import LENGTHS, Evidence
 from cllm.memory.gate import Fitted, Gate, fit
-from cllm.memory.index import Cursor, MemoryIndex
+from cllm.memory.index import Cursor, MemoryIndex, go_on
 from cllm.memory.observe import observe
 from cllm.model.transformer import Transformer
 
@@ -87,9 +87,10 @@ def gather(
     batch: int | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    check: Callable[[], None] = go_on,
 ) -> Evidence:
     """What network, memory and files say at every token of `documents`."""
-    counted = evidence.count(index, documents)
+    counted = evidence.count(index, documents, check)
     observed = observe(
         model, documents, counted.asked, index.end_of_text,
         context=context, batch=batch, workers=workers, progress=progress,
@@ -97,7 +98,9 @@ def gather(
     return evidence.join(counted, observed)
 
 
-def learn(index: MemoryIndex, found: Evidence, sources: Sequence[Source]) -> tuple[Memory, Fitted, Fitted]:
+def learn(
+    index: MemoryIndex, found: Evidence, sources: Sequence[Source], check: Callable[[], None] = go_on
+) -> tuple[Memory, Fitted, Fitted]:
     """The memory with gates learned from what was gathered of files that neither network nor memory has seen."""
     static, cached = (
         fit(
@@ -105,6 +108,7 @@ def learn(index: MemoryIndex, found: Evidence, sources: Sequence[Source]) -> tup
             evidence.present(found.situation, own),
             found.probabilities(own),
             found.documents,
+            check,
         )
         for own in (False, True)
     )
