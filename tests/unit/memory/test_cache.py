@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cllm.memory.cache import FileCache, trace_files
+from cllm.memory.cache import FADING, FileCache, trace_files
 
 LENGTHS = (1, 2, 3, 5)
 
@@ -33,5 +34,23 @@ def test_both_ways_count_what_stands_earlier_in_the_file(documents: list[list[in
                     assert len(found) <= column
                 wanted_last = followed[-1] if followed else wanted_last
             assert trace.last[at] == (next(reversed(found[-1])) if found else -1) == wanted_last
+            tokens, shares = cache.recent()
+            fading = [FADING ** (place - 1 - j) for j in range(place)]
+            recent = {
+                t: sum(f for f, d in zip(fading, document, strict=False) if d == t) / sum(fading)
+                for t in document[:place]
+            }
+            assert dict(zip(tokens.tolist(), shares.tolist(), strict=True)) == pytest.approx(recent)
+            assert trace.recent[at] == pytest.approx(recent.get(token, 0.0))
             cache.feed(token)
             at += 1
+
+
+def test_counts_that_fade_do_not_grow_without_bound() -> None:
+    cache = FileCache(LENGTHS)
+    for place in range(120_000):
+        cache.feed(place % 400)
+    tokens, shares = cache.recent()
+    assert len(tokens) == 400
+    assert shares.sum() == pytest.approx(1)
+    assert tokens[shares.argmax()] == (120_000 - 1) % 400
