@@ -252,7 +252,8 @@ def main() -> None:
         if path is None:
             corpus = [str(p.resolve()) for p in arguments.paths] or ["--stdlib"]
             command = [sys.executable, "-m", "cllm", "train", *corpus, f"--minutes={arguments.minutes}"]
-            subprocess.run(command, cwd=directory, check=True)
+            if code := subprocess.run(command, cwd=directory, check=False).returncode:
+                sys.exit(code)  # it has said why
             path = next((Path(directory) / "runs").iterdir())
         results, text = measure(RunDirectory(path.resolve()), arguments.out, not arguments.no_test)
     write_results(arguments.out, "memory", "python -m benchmarks.memory " + " ".join(sys.argv[1:]), results, text)
