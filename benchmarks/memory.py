@@ -31,7 +31,7 @@ from cllm.evaluation.evaluate import evaluate
 from cllm.evaluation.training_data import find_training_data
 from cllm.inference.engine import Engine
 from cllm.memory import evidence
-from cllm.memory.evidence import LENGTHS, Evidence
+from cllm.memory.evidence import CACHED_COMPONENTS, LENGTHS, OWN, Evidence
 from cllm.memory.gate import fit
 from cllm.memory.index import MemoryIndex
 from cllm.memory.mixture import Reader, gather
@@ -117,9 +117,13 @@ def trials(found: Evidence, size: int) -> list[list[str]]:
         ["static: training counts, all lengths", trial(False, range(1 + L))],
         ["static: lengths to 8", trial(False, [0, *(1 + i for i in upto8)])],
         ["static: lengths 1, 4, 16", trial(False, [0, *(1 + LENGTHS.index(m) for m in (1, 4, 16))])],
-        ["with the file so far, all lengths", trial(True, range(1 + 2 * L))],
-        ["the file so far, without the training counts", trial(True, [0, *range(1 + L, 1 + 2 * L)])],
-        ["both, lengths to 8", trial(True, [0, *(1 + i for i in upto8), *(1 + L + i for i in upto8)])],
+        ["with the file so far, all components", trial(True, range(CACHED_COMPONENTS))],
+        ["with the file so far, counts of lengths alone", trial(True, range(OWN))],
+        ["the file so far, without the training counts", trial(True, [0, *range(1 + L, CACHED_COMPONENTS)])],
+        [
+            "both, lengths to 8",
+            trial(True, [0, *(1 + i for i in upto8), *(1 + L + i for i in upto8), *range(OWN, CACHED_COMPONENTS)]),
+        ],
     ]
 
 
@@ -129,7 +133,7 @@ def decoding_ms(reader: Reader, engine: Engine, tokens: Ints) -> tuple[float, fl
     network, mixture = [], []
     for token in tokens.tolist():
         begun = time.perf_counter()
-        reader.distribution(logits.log_softmax(dim=-1).numpy())
+        reader.distribution(logits.numpy())
         reader.feed([token])
         between = time.perf_counter()
         logits = engine.decode_one([token])[0]
@@ -248,7 +252,8 @@ def main() -> None:
         if path is None:
             corpus = [str(p.resolve()) for p in arguments.paths] or ["--stdlib"]
             command = [sys.executable, "-m", "cllm", "train", *corpus, f"--minutes={arguments.minutes}"]
-            subprocess.run(command, cwd=directory, check=True)
+            if code := subprocess.run(command, cwd=directory, check=False).returncode:
+                sys.exit(code)  # it has said why
             path = next((Path(directory) / "runs").iterdir())
         results, text = measure(RunDirectory(path.resolve()), arguments.out, not arguments.no_test)
     write_results(arguments.out, "memory", "python -m benchmarks.memory " + " ".join(sys.argv[1:]), results, text)

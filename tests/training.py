@@ -43,6 +43,20 @@ def wait_for_step(workspace: Path, step: int, timeout: float = 60) -> RunDirecto
     raise AssertionError(f"no step {step} within {timeout} s")
 
 
+def wait_for_stage(workspace: Path, stage: str, timeout: float = 120) -> RunDirectory:
+    """The workspace's newest run, as soon as it has come to `stage`."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        for run in Workspace(workspace).all_runs()[-1:]:
+            if run.store.exists():
+                with RunStore(run.store) as store:
+                    last = store.last("stage")
+                    if last is not None and last.data["stage"] == stage:
+                        return run
+        time.sleep(0.02)
+    raise AssertionError(f"it did not come to {stage} within {timeout} s")
+
+
 def wait_for_checkpoint(run: RunDirectory, timeout: float = 60) -> None:
     """Until `run` has a whole checkpoint: a fast machine does many steps before the first is due."""
     until = time.monotonic() + timeout

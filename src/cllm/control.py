@@ -98,7 +98,8 @@ def _adapt(
     if threads is not None:
         plan = with_ranks(plan, threads)
     plan = extended(plan, epochs, settings.minutes, wall_s, time.time())
-    if plan.steps is not None and step >= plan.steps and plan.deadline is None:
+    ended = plan.steps is not None and step >= plan.steps and plan.deadline is None
+    if ended and any(run.checkpoints.glob("final_step_*.cllm")):
         raise InvalidSettings(
             f"run {run.id} has done its {plan.epochs:g} epochs: give a larger number in all to go on, "
             f"as in --epochs {round((plan.epochs or 0) * 2)}"

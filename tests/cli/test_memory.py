@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cllm import container
 from cllm.checkpoint import MEMORY
 from cllm.memory.index import MemoryIndex
 from cllm.memory.store import load_memory
-from tests.conftest import TINY_TRAINING, RunCllm, TinyRun
+from tests.conftest import TINY_TRAINING, RunCllm, TinyRun, command_line
 
 
 def test_a_training_makes_a_memory_of_the_training_files_alone(tiny_run: TinyRun) -> None:
@@ -130,3 +131,15 @@ def test_evaluate_completes_lines_with_and_without_the_memory(tiny_run: TinyRun,
     assert found["next_line"]["points"] == found["next_line_with_memory"]["points"]
     assert found["next_line"] != found["next_line_with_memory"]
     assert "next line, with memory: " in run_cllm(*arguments, cwd=tiny_run.workspace).stdout
+
+
+def test_the_listing_begins_a_line_where_it_follows_the_text(tiny_run: TinyRun) -> None:
+    arguments = ("generate", "latest", "-p", "import ", "--temperature", "0", "--max-tokens", "3", "--provenance")
+    apart = subprocess.run(command_line(*arguments), cwd=tiny_run.workspace, capture_output=True, text=True, check=True)
+    assert not apart.stdout.endswith("\n")
+    assert apart.stderr.startswith("characters 0 to ")
+    together = subprocess.run(
+        command_line(*arguments), cwd=tiny_run.workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=True,
+    )  # fmt: skip
+    assert together.stdout == f"{apart.stdout}\n{apart.stderr}"

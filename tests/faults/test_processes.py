@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import email
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from cllm.memory.store import load_memory
 from cllm.runstate import state_of, supervisor
-from tests.training import SMALL, processes_of, result_of, wait_for_checkpoint, wait_for_step, wait_until_gone
+from tests.training import (
+    SMALL,
+    processes_of,
+    result_of,
+    wait_for_checkpoint,
+    wait_for_stage,
+    wait_for_step,
+    wait_until_gone,
+)
 
 LONG = (*SMALL, "--epochs=500", "--patience=0", "--threads=2")
 
@@ -83,3 +94,24 @@ def test_a_second_interrupt_ends_at_once(start_cllm, workspace: Path, tiny_corpu
     process.communicate(timeout=10)
     assert process.returncode == 130
     wait_until_gone(run)
+
+
+@pytest.mark.parametrize("limit", ["--epochs=1", "--minutes=0.4"])
+def test_an_interrupt_while_the_memory_is_made_loses_nothing(start_cllm, run_cllm, workspace: Path, limit: str) -> None:
+    code = Path(email.__file__).parent
+    process = start_cllm("train", code, *SMALL, limit, "--threads=2")
+    run = wait_for_stage(workspace, "remembering")
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    said = "".join(process.communicate(timeout=30))
+    assert time.monotonic() - begun < 8
+    assert process.returncode == 130, said
+    assert state_of(run) == "stopped"
+    assert "not made yet" in said and f"cllm resume {run.id}" in said
+    assert list(run.checkpoints.glob("periodic_step_*.cllm"))
+    assert not list(run.checkpoints.glob("final_step_*.cllm"))
+    wait_until_gone(run)
+    result = result_of(run_cllm("resume", run.id, "--json"))
+    assert state_of(run) == "done"
+    assert load_memory(Path(result["model"])) is not None
+    assert result["memory"]["cached_bits_per_byte"] < result["memory"]["network_bits_per_byte"]

@@ -95,8 +95,11 @@ def command(
     completion = generation.completion
     shown = text * echo + completion.text
     cancelled = completion.finish_reason == "cancelled"
-    if not as_json and shown and not shown.endswith("\n") and (cancelled or sys.stdout.isatty()):
+    unended = not as_json and bool(shown) and not shown.endswith("\n")
+    if unended and (cancelled or sys.stdout.isatty()):
         _write("\n")
+    elif unended and (provenance or stats) and _share_a_target():
+        click.echo(err=True)
     if provenance and not as_json:
         for line in listing(completer.provenance(completion)):
             click.echo(line, err=True)
@@ -104,6 +107,14 @@ def command(
         click.echo(_stats(completion), err=True)
     if cancelled:
         raise Interrupted(f"cancelled after {completion.tokens} tokens")
+
+
+def _share_a_target() -> bool:
+    """Whether what goes to standard error comes right behind the text, as with `2>&1`."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # not files
+        return False
 
 
 def _prompt(prompt: str | None, file: str | None) -> str:

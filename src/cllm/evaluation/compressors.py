@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ PPMD_MEMORY_PER_BYTE = 64  # bytes of model for each byte of text: more than it 
 _PPMD_MIN, _PPMD_MAX = 16 << 20, (1 << 32) - (1 << 20)
 _XZ_MIN, _XZ_MAX = 1 << 16, 1536 << 20  # bounds of the dictionary
 _CHUNK = 1 << 20
+ZPAQ_MOST_S = 180.0
 
 
 def _chunks(data: bytes, stop: Event | None) -> Iterator[memoryview]:
@@ -112,16 +114,23 @@ def each_ppmd_bytes(training: bytes, files: Sequence[bytes]) -> list[int]:
     return found
 
 
-def conditional_zpaq_bytes(training: bytes, held_out: bytes) -> int | None:
-    """Bytes that `zpaq -m5` needs for `held_out` after `training`; None where there is no such program."""
+def conditional_zpaq_bytes(training: bytes, held_out: bytes, most_s: float = ZPAQ_MOST_S) -> int | None:
+    """Bytes that `zpaq -m5` needs for `held_out` after `training`; None where there is no such program.
+
+    Raises `subprocess.TimeoutExpired` after `most_s` seconds.
+    """
     program = shutil.which("zpaq")
     if program is None:
         return None
+    until = time.monotonic() + most_s
 
     def size(directory: Path, name: str, *parts: bytes) -> int:
         (directory / name).write_bytes(b"".join(parts))
         command = [program, "add", f"{name}.zpaq", name, "-m5", "-t1"]
-        subprocess.run(command, cwd=directory, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=directory, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=max(0.0, until - time.monotonic()),
+        )  # fmt: skip
         return (directory / f"{name}.zpaq").stat().st_size
 
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as pool:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -116,9 +115,10 @@ class _Sequence:
     def scores(self, logits_V: Tensor) -> Tensor:
         """What the next token is chosen from; `logits_V` is of the tokens after what was accepted so far."""
         if self._reader is not None:
-            mixed_V = self._reader.distribution(logits_V.log_softmax(dim=0).numpy())
-            logits_V = torch.from_numpy(mixed_V.astype(np.float32)).log_()
-        logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)
+            logits_V = torch.from_numpy(self._reader.distribution(logits_V.numpy())).log_()
+            logits_V.index_fill_(0, self._completer.forbidden, -torch.inf)
+        else:
+            logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)
         if self._remaining:
             agreeing = torch.tensor(self._completer.index.agreeing_with(self._remaining))
             logits_V = torch.full_like(logits_V, -torch.inf).index_copy_(0, agreeing, logits_V[agreeing])
@@ -240,6 +240,7 @@ class Completer:
         self.forbidden_V = torch.ones(vocabulary, dtype=torch.bool)  # specials, and padding of the vocabulary
         self.forbidden_V[: self.tokenizer.vocabulary] = False
         self.forbidden_V[list(self.tokenizer.specials - {self.tokenizer.end_of_text})] = True
+        self.forbidden = self.forbidden_V.nonzero()[:, 0]  # their ids
 
     def encode(self, prompt: str) -> list[int]:
         """Ids of a prompt. Raises `InvalidInput` if it is not text that UTF-8 can hold."""

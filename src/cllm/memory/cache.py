@@ -2,7 +2,7 @@
 
 For one position at a time (`FileCache`, which grows as the file does) and for all positions of whole files at once
 (`trace_files`); both give the same counts. A cache as that of
-Kuhn & De Mori (1990), for contexts of many lengths.
+Kuhn & De Mori (1990), for contexts of many lengths, and for none with counts that fade.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.integer[Any]]
+FADING = 0.99  # what is left of a token's count at the next token, where no context is asked for
+_LARGEST = 1e200
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,28 @@ class FileTrace:
         count: (n, K) of these, followed by the token that stands at the position.
         distinct: (n, K) different tokens that followed.
         last: (n,) the token that followed the longest such context when it was last seen; -1 where none was.
+        recent: (n,) share of the token in the file so far, with fading counts; 0 if it does not stand there.
     """
 
     total: NDArray[np.int32]
     count: NDArray[np.int32]
     distinct: NDArray[np.int32]
     last: NDArray[np.int64]
+    recent: NDArray[np.float64]
+
+
+def _recent(document: Ints) -> NDArray[np.float64]:
+    """(n,) shares with fading counts; 0 for a token that was not there before."""
+    shares = np.zeros(len(document))
+    counts: dict[int, tuple[int, float]] = {}  # place of the last occurrence, and the count there, with itself
+    for place, token in enumerate(document.tolist()):
+        found = counts.get(token)
+        count = 0.0
+        if found is not None:
+            count = found[1] * FADING ** (place - found[0])
+            shares[place] = count / FADING * (1 - FADING) / (1 - FADING**place)
+        counts[token] = place, 1 + count
+    return shares
 
 
 def _earlier(group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -77,45 +95,78 @@ def trace_files(documents: Sequence[Ints], lengths: Sequence[int]) -> FileTrace:
         numbered[where + 1] = pairs
         where = np.flatnonzero(within > length)
         context = numbered[where]
-    return FileTrace(total, count, distinct, last)
+    recent = np.concatenate([np.zeros(0), *(_recent(np.asarray(d)) for d in documents)])
+    return FileTrace(total, count, distinct, last, recent)
 
 
 class FileCache:
-    """The counts of one file, which `feed` goes on with by a token in microseconds."""
+    """The counts of one file, which `feed` goes on with by a token in microseconds.
+
+    Most contexts stand in a file once; of these only the token that followed is kept, as a number. Numbers, and the
+    dictionaries of numbers that others get, cost the garbage collector nothing, which millions of objects would.
+    """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self._lengths = tuple(lengths)
         self._bytes = bytearray()  # two for each token
-        self._counts: dict[bytes, dict[int, int]] = {}
-        self._last: dict[bytes, int] = {}
+        # What followed each context: a token, or counts of several in the order in which they followed last.
+        self._seen: dict[bytes, int | dict[int, int]] = {}
+        self._slots: dict[int, int] = {}  # of the tokens in the file; their counts grow instead of fading
+        self._tokens, self._counts = np.zeros(256, dtype=np.int64), np.zeros(256)
+        self._whole, self._next_count = 0.0, 1.0
 
     def copy(self) -> FileCache:
         """A cache of the same file that goes on by itself."""
         other = FileCache(self._lengths)
-        other._bytes, other._last = bytearray(self._bytes), dict(self._last)
-        other._counts = {context: dict(followed) for context, followed in self._counts.items()}
+        other._bytes = bytearray(self._bytes)
+        other._seen = {c: dict(seen) if isinstance(seen, dict) else seen for c, seen in self._seen.items()}
+        other._slots, other._tokens, other._counts = dict(self._slots), self._tokens.copy(), self._counts.copy()
+        other._whole, other._next_count = self._whole, self._next_count
         return other
 
-    def _contexts(self) -> list[bytes | None]:
-        have = len(self._bytes)
-        return [bytes(self._bytes[have - 2 * m :]) if 2 * m <= have else None for m in self._lengths]
+    def _contexts(self) -> list[bytes]:
+        """The last tokens, so many as each of the lengths says, as far as the file goes."""
+        data, have = bytes(self._bytes[-2 * self._lengths[-1] :]), len(self._bytes)
+        return [data[-2 * m :] for m in self._lengths if 2 * m <= have]
 
     def feed(self, token: int) -> None:
         """Count a token after all its contexts."""
+        all_seen = self._seen
         for context in self._contexts():
-            if context is None:
-                break
-            followed = self._counts.setdefault(context, {})
-            followed[token] = followed.get(token, 0) + 1
-            self._last[context] = token
+            seen = all_seen.get(context)
+            if seen is None:
+                all_seen[context] = token
+            elif isinstance(seen, dict):
+                seen[token] = seen.pop(token, 0) + 1
+            else:
+                all_seen[context] = {token: 2} if seen == token else {seen: 1, token: 1}
         self._bytes += token.to_bytes(2, "little")
+        slot = self._slots.setdefault(token, len(self._slots))
+        if slot == len(self._tokens):
+            self._tokens = np.concatenate((self._tokens, np.zeros_like(self._tokens)))
+            self._counts = np.concatenate((self._counts, np.zeros_like(self._counts)))
+        self._tokens[slot] = token
+        self._counts[slot] += self._next_count
+        self._whole += self._next_count
+        self._next_count /= FADING
+        if self._next_count > _LARGEST:
+            self._counts /= self._next_count
+            self._whole, self._next_count = self._whole / self._next_count, 1.0
 
-    def look(self) -> tuple[list[dict[int, int]], int]:
-        """For each context length the tokens that followed with their counts, and the last after the longest, or -1."""
-        contexts = self._contexts()
-        found = [self._counts.get(context, {}) if context is not None else {} for context in contexts]
-        last = -1
-        for context in contexts:
-            if context is not None and context in self._last:
-                last = self._last[context]
-        return found, last
+    def recent(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The tokens of the file so far, each once, and their fading counts, divided by the sum of these."""
+        size = len(self._slots)
+        return self._tokens[:size], self._counts[:size] / max(self._whole, 1e-300)
+
+    def look(self) -> list[dict[int, int]]:
+        """Counts of what followed the context of each length, shortest first, up to the longest that stood before.
+
+        The token that followed last is the last one of each.
+        """
+        found = []
+        for context in self._contexts():
+            seen = self._seen.get(context)
+            if seen is None:  # then no longer one stood there either
+                break
+            found.append(seen if isinstance(seen, dict) else {seen: 1})
+        return found

@@ -9,12 +9,15 @@ Shapes: n positions, F features, H hidden units, K components.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cllm.memory.index import go_on
 
 HIDDEN = 64
 NETWORK_FIRST = 3.0  # log weight of the network in a gate that has learned nothing
@@ -53,6 +56,18 @@ class Gate:
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
+    def weights_of_one(self, features: Sequence[float], present: Sequence[int]) -> list[float]:
+        """Of a single position, those of the components `present` (their numbers) alone, in their order."""
+        hidden = np.array(features, dtype=np.float32) @ self.inner
+        hidden += self.inner_bias
+        np.maximum(hidden, 0, out=hidden)
+        scores = (hidden @ self.outer + self.outer_bias).tolist()
+        kept = [scores[component] for component in present]
+        most = max(kept)
+        parts = [math.exp(score - most) for score in kept]
+        whole = math.fsum(parts)
+        return [part / whole for part in parts]
+
     def arrays(self, name: str) -> dict[str, Floats]:
         """For storing; see `from_arrays`."""
         return {f"{name}.{layer}": getattr(self, layer) for layer in _LAYERS}
@@ -66,6 +81,7 @@ class Gate:
 def _learn(
     start: Gate, features: Floats, present: NDArray[np.bool_], p: Floats, passes: int,
     held_out: tuple[Floats, NDArray[np.bool_], Floats] | None = None, stop: int | None = None,
+    check: Callable[[], None] = go_on,
 ) -> tuple[Gate, list[float]]:  # fmt: skip
     """The gate after `stop` of so many passes, and its loss (nats per token) on `held_out` after each."""
     import torch
@@ -84,6 +100,7 @@ def _learn(
 
     for _ in range(passes if stop is None else stop):
         for rows in torch.randperm(n, generator=generator).split(batch):
+            check()
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * min(1.0, (step + 1) / 50) * (1 - step / steps)
             step += 1
@@ -113,7 +130,10 @@ class Fitted:
     passes: int
 
 
-def fit(features: Floats, present: NDArray[np.bool_], p: Floats, documents: NDArray[np.int64]) -> Fitted:
+def fit(
+    features: Floats, present: NDArray[np.bool_], p: Floats, documents: NDArray[np.int64],
+    check: Callable[[], None] = go_on,
+) -> Fitted:  # fmt: skip
     """Learn a gate from n positions of `documents` (their numbers, (n,))."""
     start = Gate.untrained(features.shape[1], p.shape[1])
     if len(p) < _LEAST_TOKENS:
@@ -124,8 +144,8 @@ def fit(features: Floats, present: NDArray[np.bool_], p: Floats, documents: NDAr
     judged = np.zeros(PASSES + 1)
     for learned in (half, ~half):
         held_out = features[~learned], present[~learned], p[~learned]
-        losses = _learn(start, features[learned], present[learned], p[learned], PASSES, held_out)[1]
+        losses = _learn(start, features[learned], present[learned], p[learned], PASSES, held_out, None, check)[1]
         judged += (~learned).mean() * np.array([loss_of(start, *held_out), *losses])
     passes = int(judged.argmin())  # on tiny files a gate may be best that has learned nothing
-    gate = _learn(start, features, present, p, PASSES, None, passes)[0]
+    gate = _learn(start, features, present, p, PASSES, None, passes, check)[0]
     return Fitted(gate, float(judged[passes]), passes)

@@ -19,7 +19,7 @@ Names: R rows, D documents, V vocabulary, M = depth, the longest context that is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -35,6 +35,10 @@ MOST_COMPARED = 4096  # rows of equal contexts that are compared further back th
 _CHUNK, _ABREAST = 512, 2048  # tokens of a piece, and pieces, that `trace` reads side by side
 
 Ints = NDArray[np.integer[Any]]
+
+
+def go_on() -> None:
+    """Called now and then by what takes long; another function in its place may raise, to end it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,9 @@ class MemoryIndex:
     # ---- making and storing ---------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, documents: Sequence[Ints], end_of_text: int, depth: int = DEPTH) -> MemoryIndex:
+    def build(
+        cls, documents: Sequence[Ints], end_of_text: int, depth: int = DEPTH, check: Callable[[], None] = go_on
+    ) -> MemoryIndex:
         """Index `documents` (token ids, without end_of_text)."""
         parts: list[NDArray[np.uint16]] = [np.array([end_of_text], dtype=np.uint16)]
         for document in documents:
@@ -90,7 +96,7 @@ class MemoryIndex:
         offsets = np.ones(len(documents) + 1, dtype=np.int64)
         np.cumsum([len(document) + 1 for document in documents], out=offsets[1:])
         offsets[1:] += 1
-        return cls(tokens, _sorted_positions(tokens, end_of_text, depth), offsets, end_of_text, depth)
+        return cls(tokens, _sorted_positions(tokens, end_of_text, depth, check), offsets, end_of_text, depth)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What must be stored; see `from_arrays`."""
@@ -209,7 +215,7 @@ class MemoryIndex:
         """Where the rows before `rows` that are followed by `token` end, among the contexts that end in `token`."""
         return np.searchsorted(self._places, (token << 32) | rows)
 
-    def trace(self, documents: Sequence[Ints], lengths: Sequence[int]) -> Trace:
+    def trace(self, documents: Sequence[Ints], lengths: Sequence[int], check: Callable[[], None] = go_on) -> Trace:
         """The contexts of every token of `documents`, one after the other; each document begins behind end_of_text.
 
         Args:
@@ -232,6 +238,7 @@ class MemoryIndex:
             scored = np.array([piece.scored for piece in group])
             sizes = np.array([piece.stop - piece.begin for piece in group])
             for step in range(int(sizes[0])):
+                check()
                 active = int(np.searchsorted(-sizes, -step))  # the readers that have not come to their ends
                 lows, highs = lows[:active], highs[:active]
                 places = begins[:active] + step
@@ -271,32 +278,46 @@ class Cursor:
     """The rows of all contexts that end where a reader stands; it goes on by one token in microseconds.
 
     Attributes:
-        low, high: of the contexts of 0, 1, 2, ... tokens, as far as they are remembered; those of 0 are all rows.
+        bounds: (2, m + 1) low and high of the contexts of 0, 1, 2, ... m tokens, as far as they are remembered; those
+            of 0 are all rows. Never changed in place.
     """
 
     def __init__(self, index: MemoryIndex) -> None:
         self._index = index
-        self.low: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-        self.high: NDArray[np.int64] = np.full(1, index.rows, dtype=np.int64)
+        self.bounds: NDArray[np.int64] = np.array([[0], [index.rows]])
+
+    @property
+    def low(self) -> NDArray[np.int64]:
+        """(m + 1,)"""
+        low: NDArray[np.int64] = self.bounds[0]
+        return low
+
+    @property
+    def high(self) -> NDArray[np.int64]:
+        """(m + 1,)"""
+        high: NDArray[np.int64] = self.bounds[1]
+        return high
 
     def copy(self) -> Cursor:
         """Another reader at the same place."""
         other = Cursor(self._index)
-        other.low, other.high = self.low, self.high
+        other.bounds = self.bounds
         return other
 
     def feed(self, token: int) -> None:
         """Go on by a token. What stands before an end_of_text is no context of what follows it."""
         index = self._index
-        start, stop = int(index.starts[token]), int(index.starts[token + 1])
+        start, stop = index.starts[token : token + 2].tolist()
         if token == index.end_of_text:
-            low, high = np.array([start]), np.array([stop])
+            bounds = np.array([[start], [stop]])
         else:
-            bounds = np.searchsorted(index.rows_before[start:stop], np.concatenate((self.low, self.high))) + start
-            low, high = bounds[: len(self.low)], bounds[len(self.low) :]
-        found = min(int((high > low).sum()), index.depth)
-        self.low = np.concatenate((self.low[:1], low[:found]))
-        self.high = np.concatenate((self.high[:1], high[:found]))
+            bounds = index.rows_before[start:stop].searchsorted(self.bounds)
+            bounds += start
+        found = min(int(np.count_nonzero(bounds[1] > bounds[0])), index.depth)
+        longer = np.empty((2, found + 1), dtype=np.int64)
+        longer[:, 0] = self.bounds[:, 0]
+        longer[:, 1:] = bounds[:, :found]
+        self.bounds = longer
 
     def matches(self) -> list[tuple[int, int, int]]:
         """(m, low, high) for every m from 1 to the longest that is remembered."""
@@ -322,7 +343,9 @@ def _pieces(lengths: Sequence[int], depth: int) -> Iterator[_Piece]:
         start += length
 
 
-def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) -> NDArray[np.int32]:
+def _sorted_positions(
+    tokens: NDArray[np.uint16], end_of_text: int, depth: int, check: Callable[[], None]
+) -> NDArray[np.int32]:
     """The positions 1 .. N - 1 sorted by the `depth` tokens before each, read backwards to an end_of_text.
 
     Prefix doubling (Manber & Myers 1993): from the order by h tokens that by 2 h, as a pair of ranks. Equal
@@ -335,6 +358,7 @@ def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) 
     rank = tokens[:-1].astype(np.int64)
     length = 1
     while True:
+        check()
         keys = (rank << 32) | places
         keys.sort()
         order = keys & 0xFFFF_FFFF
@@ -352,6 +376,7 @@ def _sorted_positions(tokens: NDArray[np.uint16], end_of_text: int, depth: int) 
         back = (further << 32) | places
         back.sort()
         back &= 0xFFFF_FFFF
+        check()
         keys = (rank[back] << 32) | places
         keys.sort()
         order = back[keys & 0xFFFF_FFFF]

@@ -8,6 +8,7 @@ Shapes: n positions, V vocabulary, K components.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 
 from cllm.memory import evidence
 from cllm.memory.cache import FileCache
-from cllm.memory.evidence import LENGTHS, Evidence, Situation
+from cllm.memory.evidence import LENGTHS, Evidence
 from cllm.memory.gate import Fitted, Gate, fit
-from cllm.memory.index import Cursor, MemoryIndex
+from cllm.memory.index import Cursor, MemoryIndex, go_on
 from cllm.memory.observe import observe
 from cllm.model.transformer import Transformer
 
 _FEW = 64  # rows that are counted one by one
+_FEW_TOKENS = 16  # that are added one by one
 _MOST_KEPT = 16_384  # contexts whose counts are kept for the next time
 Floats = NDArray[np.float64]
 
@@ -54,13 +56,17 @@ class Memory:
 
 
 class _Followed(NamedTuple):
-    """What followed a context: tokens, ascending, their counts, the sum of these, and the most frequent with its."""
+    """What followed a context of the memory, and how often; `few` or `many` are the shares of the tokens."""
 
-    tokens: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    few: dict[int, float] | None
+    many: tuple[NDArray[np.int64], NDArray[np.float32]] | None
+    features: tuple[float, float, float]
     total: int
-    top: int
+    top: int  # the most frequent token, the first of equally frequent ones
     top_count: int
+
+
+_NOTHING = _Followed({}, None, (0.0, 0.0, 0.0), 0, -1, 0)
 
 
 class Read(NamedTuple):
@@ -81,9 +87,10 @@ def gather(
     batch: int | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    check: Callable[[], None] = go_on,
 ) -> Evidence:
     """What network, memory and files say at every token of `documents`."""
-    counted = evidence.count(index, documents)
+    counted = evidence.count(index, documents, check)
     observed = observe(
         model, documents, counted.asked, index.end_of_text,
         context=context, batch=batch, workers=workers, progress=progress,
@@ -91,7 +98,9 @@ def gather(
     return evidence.join(counted, observed)
 
 
-def learn(index: MemoryIndex, found: Evidence, sources: Sequence[Source]) -> tuple[Memory, Fitted, Fitted]:
+def learn(
+    index: MemoryIndex, found: Evidence, sources: Sequence[Source], check: Callable[[], None] = go_on
+) -> tuple[Memory, Fitted, Fitted]:
     """The memory with gates learned from what was gathered of files that neither network nor memory has seen."""
     static, cached = (
         fit(
@@ -99,6 +108,7 @@ def learn(index: MemoryIndex, found: Evidence, sources: Sequence[Source]) -> tup
             evidence.present(found.situation, own),
             found.probabilities(own),
             found.documents,
+            check,
         )
         for own in (False, True)
     )
@@ -152,54 +162,91 @@ class Reader:
 
     def _followed(self, low: int, high: int) -> _Followed:
         """Count what followed some rows."""
-        if (low, high) in self._kept:
-            return self._kept[low, high]
+        kept = self._kept.get((low, high))
+        if kept is not None:
+            return kept
+        total = high - low
         rows = self.memory.index.next[low:high]
-        if high - low <= _FEW:
+        if total <= _FEW:
             found: dict[int, int] = {}
             for token in rows.tolist():
                 found[token] = found.get(token, 0) + 1
-            tokens = np.array(sorted(found), dtype=np.int64)
-            counts = np.array([found[token] for token in sorted(found)], dtype=np.int64)
+            tokens, counts = np.array(sorted(found)), np.array([found[token] for token in sorted(found)])
         else:
             counts = np.bincount(rows)
             tokens = np.flatnonzero(counts)
             counts = counts[tokens]
-        top = int(counts.argmax())  # the first of equally frequent ones
+        place = int(counts.argmax())
+        top, top_count, distinct = int(tokens[place]), int(counts[place]), len(tokens)
+        few, many = None, None
+        if distinct <= _FEW_TOKENS:
+            few = dict(zip(tokens.tolist(), (counts / total).tolist(), strict=True))
+        else:
+            many = tokens, (counts / total).astype(np.float32)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        self._kept[low, high] = _Followed(tokens, counts, high - low, int(tokens[top]), int(counts[top]))
-        return self._kept[low, high]
+        made = _Followed(few, many, evidence.count_features(total, distinct), total, top, top_count)
+        self._kept[low, high] = made
+        return made
 
-    def distribution(self, network_log: NDArray[np.floating[Any]]) -> Floats:
-        """(V,) probabilities of the next token, from the logarithms (V,) of the network's; they sum to one."""
-        logs = network_log.astype(np.float64)
-        network = np.exp(logs)
-        known = len(self.cursor.low)  # one more than the longest context that is remembered
-        lows, highs = self.cursor.low.tolist(), self.cursor.high.tolist()
+    def distribution(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """(V,) probabilities of the next token, which sum to one.
+
+        `scores` (V,) are the network's, as logits or logarithms of probabilities; its precision is also the result's.
+        """
+        network: NDArray[np.floating[Any]] = scores - scores.max()
+        top = int(network.argmax())
+        shifted = network
+        network = np.exp(network)
+        whole = float(network.sum())
+        log_whole = math.log(whole)
+        entropy = log_whole - float(network @ shifted) / whole
+        lows, highs = self.cursor.bounds.tolist()
+        known = len(lows)  # one more than the longest context that is remembered
         memory = [self._followed(lows[m], highs[m]) for m in LENGTHS if m < known]
-        longest = memory[-1] if memory else _Followed(np.arange(0), np.arange(0), 0, -1, 0)
-        absent = [0] * (len(LENGTHS) - len(memory))
-        file, last = self._cache.look()
-        totals = [sum(followed.values()) for followed in file]
-        likeliest = int(network.argmax())
-        asked = [float(logs[token]) if token >= 0 else 0.0 for token in (longest.top, last)]
-        situation = Situation(
-            np.array([-float(network @ logs)]), np.array([likeliest]), np.array([logs[likeliest]]), np.array([asked]),
-            np.array([[f.total for f in memory] + absent]), np.array([[len(f.tokens) for f in memory] + absent]),
-            np.array([known - 1]), np.array([longest.top]), np.array([longest.top_count]), np.array([longest.total]),
-            np.array([totals]), np.array([[len(f) for f in file]]),
-            np.array([last]), np.array([self._place]),
-        )  # fmt: skip
-        gate = self.memory.cached if self.cached else self.memory.static
-        w = gate.weights(evidence.features(situation, self.cached), evidence.present(situation, self.cached))[0]
-        p: Floats = w[0] * network
-        for weight, found in zip(w[1:], memory, strict=False):
-            p[found.tokens] += weight / found.total * found.counts
+        longest = memory[-1] if memory else _NOTHING
+        file = self._cache.look() if self.cached else []
+        totals = [sum(counts.values()) for counts in file]
+        last = next(reversed(file[-1])) if file else -1
+        asked = [shifted.item(token) - log_whole if token >= 0 else 0.0 for token in (longest.top, last)]
+        gate, seen, mass = self.memory.static, None, 0.0
+        present = list(range(1 + len(memory)))
         if self.cached:
-            for weight, followed, total in zip(w[1 + len(LENGTHS) :], file, totals, strict=True):
-                if followed:
-                    share = weight / total
-                    for token, count in followed.items():
-                        p[token] += share * count
-        return p
+            gate = self.memory.cached
+            tokens, recent = self._cache.recent()
+            own = network[tokens]
+            mass = float(own.sum()) / whole
+            seen = [evidence.count_features(total, len(counts)) for total, counts in zip(totals, file, strict=True)]
+            present += range(evidence.STATIC_COMPONENTS, evidence.STATIC_COMPONENTS + len(file))
+            present += range(evidence.OWN, evidence.OWN + (2 if len(tokens) else 0) + (1 if file else 0))
+        w = gate.weights_of_one(
+            evidence.features_of_one(
+                entropy, top, -log_whole, (asked[0], asked[1]),
+                [followed.features for followed in memory], known - 1, longest.top, longest.top_count, longest.total,
+                seen, last, mass, self._place,
+            ),
+            present,
+        )  # fmt: skip
+        network *= w[0] / whole
+        added: dict[int, float] = {}
+        for weight, found in zip(w[1:], memory, strict=False):
+            if found.few is not None:
+                for token, share in found.few.items():
+                    added[token] = added.get(token, 0.0) + weight * share
+            elif found.many is not None:
+                network[found.many[0]] += found.many[1] * weight
+        for weight, counts, total in zip(w[1 + len(memory) :], file, totals, strict=False):
+            each = weight / total
+            for token, count in counts.items():
+                added[token] = added.get(token, 0.0) + each * count
+        if self.cached and len(tokens):
+            others = w[1 + len(memory) + len(file) :]
+            if last >= 0:
+                added[last] += others[2]
+            recent *= others[1]
+            recent += own * (others[0] / max(mass * whole, 1e-300))
+            network[tokens] += recent.astype(network.dtype)
+        if added:
+            tokens = np.fromiter(added, np.int64, len(added))
+            network[tokens] += np.fromiter(added.values(), network.dtype, len(added))
+        return network

@@ -32,6 +32,7 @@ class Observed:
         entropy: (n,) nats.
         top: (n,) the likeliest token.
         top_log: (n,) of that one.
+        own: (n,) probability, not its logarithm, of all tokens together that stand in the document so far.
     """
 
     target: Floats
@@ -39,6 +40,7 @@ class Observed:
     entropy: Floats
     top: NDArray[np.int64]
     top_log: Floats
+    own: Floats
 
 
 @torch.inference_mode()
@@ -47,6 +49,7 @@ def _observe(
     streams: Sequence[NDArray[np.int64]],
     asked: NDArray[np.int64],
     offsets: NDArray[np.int64],
+    firsts: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]],
     group: Sequence[Window],
 ) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
     length = group[0].length
@@ -56,13 +59,21 @@ def _observe(
     hidden, targets = model.hidden(ids_BT[:, :-1])[scored_BT], ids_BT[:, 1:][scored_BT]
     rows = max(1, _LOGIT_ELEMENTS // model.config.vocabulary)
     wanted = torch.from_numpy(asked[places])
+    place = torch.from_numpy(np.concatenate([np.arange(w.scored, w.first + length) for w in group]).astype(np.int32))
+    owner = torch.tensor(np.repeat(np.arange(len(group)), [w.first + length - w.scored for w in group]))
+    first_BV = torch.full((len(group), model.config.vocabulary), np.iinfo(np.int32).max, dtype=torch.int32)
+    for row, w in enumerate(group):
+        tokens, begins = firsts[w.document]
+        first_BV[row, torch.from_numpy(tokens)] = torch.from_numpy(begins)
     parts = []
-    for h, t, a in zip(hidden.split(rows), targets.split(rows), wanted.split(rows), strict=True):
+    for h, t, a, p, o in zip(*(part.split(rows) for part in (hidden, targets, wanted, place, owner)), strict=True):
         logs = model.logits(h).log_softmax(dim=-1)
         top_log, top = logs.max(dim=-1)
-        entropy = -(logs.exp() * logs).sum(dim=-1)
+        probabilities = logs.exp()
+        entropy = -(probabilities * logs).sum(dim=-1)
+        own = probabilities.masked_fill_(first_BV[o] >= p[:, None], 0).sum(dim=-1)
         found = logs.gather(1, a.clamp(min=0)).masked_fill(a < 0, 0.0)
-        parts.append((logs.gather(1, t[:, None])[:, 0], found, entropy, top, top_log))
+        parts.append((logs.gather(1, t[:, None])[:, 0], found, entropy, top, top_log, own))
     return places, [torch.cat(columns).numpy() for columns in zip(*parts, strict=True)]
 
 
@@ -87,16 +98,20 @@ def observe(
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
     streams = [np.concatenate(([end_of_text], np.asarray(d, dtype=np.int64))) for d in documents]
     groups = list(batches([w for i, size in enumerate(sizes) for w in windows(i, size, context)], batch))
-    target, entropy, top_log = np.zeros((3, n), dtype=np.float32)
+    target, entropy, top_log, own = np.zeros((4, n), dtype=np.float32)
     found, top = np.zeros((n, asked.shape[1]), dtype=np.float32), np.zeros(n, dtype=np.int64)
+    firsts = []
+    for stream in streams:
+        tokens, begins = np.unique(stream[1:], return_index=True)
+        firsts.append((tokens, begins.astype(np.int32)))
     done = 0
     pool = ThreadPoolExecutor(workers)
     try:
-        for places, parts in pool.map(partial(_observe, model, streams, asked, offsets), groups):
-            target[places], found[places], entropy[places], top[places], top_log[places] = parts
+        for places, parts in pool.map(partial(_observe, model, streams, asked, offsets, firsts), groups):
+            target[places], found[places], entropy[places], top[places], top_log[places], own[places] = parts
             done += len(places)
             if progress is not None:
                 progress(done, n)
     finally:
         pool.shutdown(cancel_futures=True)
-    return Observed(target, found, entropy, top, top_log)
+    return Observed(target, found, entropy, top, top_log, own)

@@ -27,7 +27,13 @@ FINISH_S = 1.2  # to save the final model and end all processes
 SAVE, STOP, DISCARD, END, COMPILED = 1, 2, 4, 8, 16
 COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
 
+STOP_WITHIN_S = 0.25  # while the memory is made, commands are looked for so often
+
 Outcome = Literal["done", "stopped"]
+
+
+class _AskedToStop(Exception):
+    """While the memory was made."""
 
 
 class Loop:
@@ -55,12 +61,14 @@ class Loop:
         self._validated_at, self._saved_at = -1, time.monotonic()
         self._mark = self._mark_at(0.0 if self.plan.deadline is not None else self._progress())
         self._epochs_done = self._mark[0]
+        self._looked_at = 0.0
 
     def run(self) -> Outcome:
         """Train until the end, or until told to stop. Raises `NonFiniteLoss` or `StorageFull`."""
         if self.totals.step == 0:
             self._validate()
-        self._compile()
+        if self.plan.steps is None or self.totals.step < self.plan.steps:
+            self._compile()
         self.trainer.take_snapshot()
         self._tell(events.STAGE, stage="training", done=self.totals.step, total=self.plan.steps or 0)
         while not (self.plan.steps is not None and self.totals.step >= self.plan.steps):
@@ -212,7 +220,7 @@ class Loop:
             return
         remembered = None
         if kind == "final" and self._rememberer is not None:
-            remembered = self._rememberer.remember(self.trainer.model, self._validation_s)
+            remembered = self._rememberer.remember(self.trainer.model, self._validation_s, self._heed_stop)
         self.totals.wall_s = self._wall_before + time.time() - self._began
         resumable = kind not in ("best", "final")
         self._saver.save(
@@ -227,6 +235,14 @@ class Loop:
         )
         if resumable:
             self._saved_at = time.monotonic()
+
+    def _heed_stop(self) -> None:
+        """Rank 0, while the memory is made. Raises `_AskedToStop`; a save is a moment old, so no other is made."""
+        if time.monotonic() - self._looked_at < STOP_WITHIN_S:
+            return
+        self._looked_at = time.monotonic()
+        if any(COMMANDS.get(command, 0) & STOP for command in self._store.take_commands()):
+            raise _AskedToStop
 
     def _save_what_is_due(self, step: Step) -> None:
         epochs_done = math.floor(self.trainer.epoch + 1e-9)
@@ -263,7 +279,15 @@ class Loop:
             path, weights = self._saver.best_weights()
             load_weights(self.trainer.model, tensors_of(path, "weights", weights), path)
             figures = {"validation_loss": totals.best_loss, "bits_per_byte": totals.best_bits_per_byte}
-        self._save("final", **figures)
+        try:
+            self._save("final", **figures)
+        except _AskedToStop:
+            resume = f"cllm resume {self._saver.run_id}"
+            text = f"the training is done and saved, but its model and memory are not made yet: '{resume}' makes them"
+            self._tell(events.WARNING, text=text)
+            self._tell(events.STOPPED, step=totals.step, reason="asked to stop", saved=True, resume=resume)
+            self._tell_summary()
+            return "stopped"
         self._tell_summary(stopped_early=early)
         return "done"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import lzma
 import random
 import shutil
+import subprocess
+from pathlib import Path
 
 import pyppmd
 import pytest
@@ -75,3 +77,10 @@ def test_zpaq_learns_from_the_training_text_where_there_is_one() -> None:
     assert (size is None) == (shutil.which("zpaq") is None)
     if size is not None:
         assert size < 0.1 * len(text)
+
+
+@pytest.mark.skipif(shutil.which("zpaq") is None, reason="there is no zpaq")
+def test_zpaq_that_takes_too_long_is_ended() -> None:
+    text = Path(__file__).read_bytes() * 200
+    with pytest.raises(subprocess.TimeoutExpired):
+        compressors.conditional_zpaq_bytes(text, text, most_s=0.05)
