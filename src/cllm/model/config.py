@@ -50,14 +50,15 @@ class ModelConfig(BaseModel):
         layer = attention + 3 * self.width * self.ffn_width + 2 * self.width + 2 * self.head_width
         return (1 if self.tied else 2) * self.vocabulary * self.width + self.layers * layer + self.width
 
-    def flops_per_token(self, context: int) -> float:
-        """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention).
+    @property
+    def multiplied(self) -> int:
+        """Number of weights that every token is multiplied with: not an embedding that is only looked up."""
+        return self.parameters - (0 if self.tied else self.vocabulary * self.width)
 
-        An embedding that is not also the output layer is looked up, not multiplied.
-        """
+    def flops_per_token(self, context: int) -> float:
+        """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention)."""
         attention = 6 * self.layers * self.heads * self.head_width * context
-        multiplied = self.parameters - (0 if self.tied else self.vocabulary * self.width)
-        return 6.0 * multiplied + attention
+        return 6.0 * self.multiplied + attention
 
 
 def parse_size(size: str) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class Timing:
     """A candidate and how fast it is on all ranks."""
 
     size: str
-    parameters: int
+    parameters: int  # that every token is multiplied with
     tokens_per_s: float
 
 
@@ -129,7 +129,7 @@ def plan_for(
     def timing(size: str) -> Timing:
         config = config_for(size, data.vocabulary, context)
         one = probe(config, bf16) if timed else TYPICAL_FLOPS / config.flops_per_token(context)
-        return Timing(size, config.parameters, one * workers)
+        return Timing(size, config.multiplied, one * workers)
 
     if settings.size != "auto":
         candidates = [settings.size]
