@@ -115,7 +115,9 @@ class _Sequence:
     def scores(self, logits_V: Tensor) -> Tensor:
         """What the next token is chosen from; `logits_V` is of the tokens after what was accepted so far."""
         if self._reader is not None:
-            logits_V = torch.from_numpy(self._reader.distribution(logits_V.numpy())).log_()
+            # The penalty is made for scores as high as a network's: where memory has no weight they are the network's.
+            level = 0.0 if self._seen is None else float(logits_V.logsumexp(dim=0))
+            logits_V = torch.from_numpy(self._reader.distribution(logits_V.numpy())).log_().add_(level)
             logits_V.index_fill_(0, self._completer.forbidden, -torch.inf)
         else:
             logits_V = logits_V.masked_fill(self._completer.forbidden_V, -torch.inf)

@@ -5,8 +5,8 @@ Components, each a distribution over the vocabulary, or absent:
 - the network;
 - for each length in `LENGTHS`, what followed the context of so many tokens in the training files: count / total;
 - with the file's cache: for each length, what followed the context in the file so far: count / total;
-- the network, restricted to the tokens that stand in the file so far: p(t) / their sum;
-- these tokens, by how often and how recently they stood there (`cllm.memory.cache.FADING`);
+- the network, restricted to the tokens that stand in the file so far: p(t) / their sum; from `BEGUN` tokens on;
+- these tokens, by how often and how recently they stood there (`cllm.memory.cache.FADING`); from there on too;
 - the token that followed the longest context of the file when it was last seen, for certain.
 
 The gate sees a `Situation`, which depends on the context alone and never on the token to be predicted.
@@ -32,6 +32,7 @@ LENGTHS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
 STATIC_COMPONENTS = 1 + len(LENGTHS)
 OWN = STATIC_COMPONENTS + len(LENGTHS)  # the number of the first of the three others of the file
 CACHED_COMPONENTS = OWN + 3
+BEGUN = 64  # tokens of a file that say something about its vocabulary; of fewer, the file would repeat its first words
 _LEAST_OWN = 1e-12
 _LEAST_LOG = -12.0
 _LOG1P = [math.log1p(count) / 4 for count in range(4096)]
@@ -154,7 +155,7 @@ def present(s: Situation, cached: bool) -> NDArray[np.bool_]:
     always = np.ones((len(s.place), 1), dtype=np.bool_)
     parts = [always, s.memory_total > 0]
     if cached:
-        begun = (s.place > 0)[:, None]
+        begun = (s.place >= BEGUN)[:, None]
         parts += [s.file_total > 0, begun, begun, (s.file_last >= 0)[:, None]]
     return np.concatenate(parts, axis=1)
 
@@ -179,7 +180,8 @@ class Evidence:
             network = np.exp(self.network_log)
             restricted = np.where(self.recent > 0, network / np.maximum(s.own, np.maximum(network, _LEAST_OWN)), 0)
             parts.append(self.file_count / np.maximum(1, s.file_total))
-            parts += [column[:, None] for column in (restricted, self.recent, self.is_last)]
+            begun = s.place >= BEGUN
+            parts += [column[:, None] for column in (restricted * begun, self.recent * begun, self.is_last)]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -210,6 +210,7 @@ class Reader:
         last = next(reversed(file[-1])) if file else -1
         asked = [shifted.item(token) - log_whole if token >= 0 else 0.0 for token in (longest.top, last)]
         gate, seen, mass = self.memory.static, None, 0.0
+        begun = self.cached and self._place >= evidence.BEGUN
         present = list(range(1 + len(memory)))
         if self.cached:
             gate = self.memory.cached
@@ -218,7 +219,8 @@ class Reader:
             mass = float(own.sum()) / whole
             seen = [evidence.count_features(total, len(counts)) for total, counts in zip(totals, file, strict=True)]
             present += range(evidence.STATIC_COMPONENTS, evidence.STATIC_COMPONENTS + len(file))
-            present += range(evidence.OWN, evidence.OWN + (2 if len(tokens) else 0) + (1 if file else 0))
+            present += range(evidence.OWN, evidence.OWN + 2) if begun else ()
+            present += [evidence.OWN + 2] if file else []
         w = gate.weights_of_one(
             evidence.features_of_one(
                 entropy, top, -log_whole, (asked[0], asked[1]),
@@ -239,10 +241,10 @@ class Reader:
             each = weight / total
             for token, count in counts.items():
                 added[token] = added.get(token, 0.0) + each * count
-        if self.cached and len(tokens):
+        if last >= 0:
+            added[last] += w[-1]
+        if begun:
             others = w[1 + len(memory) + len(file) :]
-            if last >= 0:
-                added[last] += others[2]
             recent *= others[1]
             recent += own * (others[0] / max(mass * whole, 1e-300))
             network[tokens] += recent.astype(network.dtype)
