@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,19 +13,16 @@ from pydantic import BaseModel, ConfigDict
 from cllm.checkpoint import LoadedModel
 from cllm.corpus.textfile import Document
 from cllm.errors import InvalidInput
+from cllm.evaluation.baselines import NAMES, Progress, run_baselines
 from cllm.evaluation.completion import next_line
-from cllm.evaluation.compressors import ZPAQ_MOST_S, conditional_zpaq_bytes, each_ppmd_bytes, run_compressors
 from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
-from cllm.evaluation.ngram import NGram
 from cllm.evaluation.syntax import validity
 from cllm.evaluation.training_data import TrainingData, nearest_in_training, seen_in_training
 from cllm.inference.completer import Completer
 from cllm.memory.mixture import Memory, Read, gather, mix
 from cllm.settings import EvaluateSettings
 
-MAX_TRAINING_BYTES = 64 << 20  # that the baselines are given
 SIMILAR_FROM = 0.2  # estimated Jaccard index with a training file; from 0.5 on it would be in the same split
-Progress = Callable[[str, int, int], None]
 
 
 class _Frozen(BaseModel):
@@ -160,65 +156,6 @@ def verdict_line(
     saved = 100 * (1 - ours / best.bits_per_byte)
     gain = f"{saved:.1f} % fewer bits than {best.name}, the best of the others ({best.bits_per_byte:.3f})"
     return f"worth it: {gain}" if cached is None else f"worth it: {name} needs {gain}"
-
-
-_NAMES = {
-    "ppmd": "PPMd given the training files",
-    "ppmd_each": "PPMd given the training files, each file alone",
-    "zpaq": "zpaq -m5 given the training files",
-    "xz": "xz given the training files",
-    "ngram": "a token 5-gram of the training files",
-    "xz_alone": "xz without the training files",
-}
-
-
-def run_baselines(
-    loaded: LoadedModel,
-    documents: Sequence[Document],
-    ids: Sequence[Sequence[int]],
-    training: TrainingData,
-    progress: Progress,
-    warnings: list[str],
-) -> tuple[dict[str, float], int]:
-    """Bits per byte of `documents` (tokens `ids`) by name, and how many bytes of training text were used.
-
-    Adds to `warnings` what was left out because it took too long.
-    """
-    texts: list[bytes] = []
-    size = 0
-    for document in training.train():
-        if size >= MAX_TRAINING_BYTES:
-            break
-        texts.append(document.text)
-        size += len(document.text)
-    bits = {}
-    known, held_out = b"".join(texts), b"".join(d.text for d in documents)
-    done = 0
-
-    def one_done(_name: str) -> None:
-        nonlocal done
-        done += 1
-        progress("baselines", done, 5)
-
-    progress("baselines", 0, 5)
-    sizes: dict[str, int] = run_compressors(known, held_out, one_done)
-    sizes["ppmd_each"] = sum(each_ppmd_bytes(known, [d.text for d in documents]))
-    one_done("ppmd_each")
-    progress("zpaq", 0, 0)  # the slowest by far
-    try:
-        if (zpaq := conditional_zpaq_bytes(known, held_out)) is not None:
-            sizes["zpaq"] = zpaq
-    except subprocess.TimeoutExpired:
-        warnings.append(f"zpaq is left out: it took more than {ZPAQ_MOST_S / 60:g} minutes")
-    progress("zpaq", 1, 1)
-    bits.update({name: 8.0 * n for name, n in sizes.items()})
-    tokenizer = loaded.tokenizer
-    trained = NGram.train(
-        tokenizer.encode_batch([t.decode() for t in texts]), loaded.model.config.vocabulary, tokenizer.end_of_text
-    )
-    bits["ngram"] = trained.nats(ids) / math.log(2)
-    one_done("ngram")
-    return {name: bits[name] / len(held_out) for name in _NAMES if name in bits}, size
 
 
 def _memory_figures(read: Read, sizes: Sequence[int], chosen: Sequence[int]) -> MemoryFigures | None:
@@ -372,7 +309,7 @@ def evaluate(
     elif training is not None:
         with clock.measure("baselines"):
             bits, used = run_baselines(loaded, documents, ids, training, progress, warnings)
-        found = {n: Baseline(name=_NAMES[n], bits_per_byte=b, ratio=b / total.bits_per_byte) for n, b in bits.items()}
+        found = {n: Baseline(name=NAMES[n], bits_per_byte=b, ratio=b / total.bits_per_byte) for n, b in bits.items()}
     held_out = None if seen is None else all(fresh)
     remembered = None if memory is None or read is None else evaluate_memory(memory, read, documents, training)
     by_language: dict[str, list[Likelihood]] = {}
