@@ -59,7 +59,8 @@ class Shape(BaseModel):
         facts = (
             self.model.model_copy(update={"vocabulary": 2}).model_dump_json(),
             f"{self.windows} {self.precision} {self.threads} {processor_model()} {sys.version} {version('torch')}",
-            *(hashlib.sha256(source.read_bytes()).hexdigest() for source in sources),
+            # torch finds again only what was compiled from the same place: for another copy of CLLM all is to be made.
+            *(f"{source.resolve()} {hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources),
         )
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
 
