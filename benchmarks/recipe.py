@@ -46,7 +46,7 @@ class Recipe:
     dropout: float = 0.0  # of what each layer adds to the residual stream
 
 
-VARIANTS: dict[str, dict[str, object]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no induction heads": {"induction": False},
     "no bigrams": {"induction": False, "bigrams": False},
@@ -116,8 +116,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         train = Split(np.concatenate(documents_kept), np.cumsum([0, *map(len, documents_kept)]))
     model.initialise(seed)
     if recipe.bigrams:
-        stream = np.append(np.insert(train.tokens, train.offsets[:-1], end_of_text), end_of_text)
-        bigram.start_from_bigrams(model, stream.astype(np.uint16), seed)
+        bigram.start_from_bigrams(model, train.stream(end_of_text), seed)
     if recipe.induction:
         start_with_induction(model, seed)
     optimizer = MuonAdamW(model, OptimizerSettings(weight_decay=recipe.weight_decay), torch.float32)
@@ -205,6 +204,9 @@ def main() -> None:
     trials: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
     base = replace(Recipe(), size=options.size, share=options.share)
     names = options.variants.split(",")
+    for kind, given, known in (("variant", names, VARIANTS), ("corpus", options.corpora.split(","), CORPORA)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"there is no {kind} {unknown[0]!r}: choose of {', '.join(known)}")
     wanted = [
         (corpus, name, int(seed))
         for seed in options.seeds.split(",")
@@ -217,7 +219,7 @@ def main() -> None:
         return f"{corpus} | {options.size} | {options.work:g}e12{share} | {name} | {seed}"
 
     def make(corpus: str, name: str, seed: int) -> None:
-        recipe = replace(base, **VARIANTS[name])  # type: ignore[arg-type]
+        recipe = replace(base, **VARIANTS[name])
         work = str(shards_of(corpus, recipe.vocabulary, options.out).resolve())
         job = {"work": work, "recipe": asdict(recipe), "work_1e12": options.work, "seed": seed}
         done = subprocess.run(
@@ -233,7 +235,7 @@ def main() -> None:
 
     for corpus in options.corpora.split(","):
         for name in names:
-            shards_of(corpus, replace(base, **VARIANTS[name]).vocabulary, options.out)  # type: ignore[arg-type]
+            shards_of(corpus, replace(base, **VARIANTS[name]).vocabulary, options.out)
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: make(*job), [w for w in wanted if options.redo or key(*w) not in trials]))
 

@@ -48,6 +48,11 @@ class Split:
     def counts(self) -> list[int]:
         return [int(n) for n in np.diff(self.offsets)]
 
+    def stream(self, end_of_text: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        """All documents with an end_of_text before each and after the last."""
+        between = np.uint16(end_of_text)
+        return np.append(np.insert(self.tokens, self.offsets[:-1], between), between)
+
 
 @dataclass(frozen=True)
 class Shards:

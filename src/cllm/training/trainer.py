@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -102,9 +101,7 @@ class Trainer:
     def begin(self, shards: Shards) -> None:
         """The weights of a new run: what counting knows of its tokens, and heads that look for repetitions."""
         if self.rank == 0:
-            train, end_of_text = shards.train, np.uint16(shards.tokenizer.end_of_text)
-            stream = np.append(np.insert(train.tokens, train.offsets[:-1], end_of_text), end_of_text)
-            start_from_bigrams(self.model, stream, self._seed)
+            start_from_bigrams(self.model, shards.train.stream(shards.tokenizer.end_of_text), self._seed)
             start_with_induction(self.model, self._seed)
         if self.plan.ranks > 1:
             for parameter in self._parameters:
