@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -63,16 +64,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "prior of 150 pairs": {"prior_pairs": 150.0},
     "vocabulary 2048": {"vocabulary": 2048},
     "vocabulary 8192": {"vocabulary": 8192},
-    "2x128": {"size": "2x128"},
-    "2x192": {"size": "2x192"},
-    "4x128": {"size": "4x128"},
-    "4x192": {"size": "4x192"},
-    "6x256": {"size": "6x256"},
     "dropout 0.1": {"dropout": 0.1},
     "dropout 0.2": {"dropout": 0.2},
     "weight decay 0.3": {"weight_decay": 0.3},
     "weight decay 1": {"weight_decay": 1.0},
 }
+
+
+def changes(name: str) -> dict[str, Any]:
+    """What a variant changes: one of `VARIANTS`, a size such as 4x192, or several of them joined by " + ".
+
+    Raises `KeyError` with the part that is neither.
+    """
+    found: dict[str, Any] = {}
+    for part in name.split(" + "):
+        found |= {"size": part} if re.fullmatch(r"\d+x\d+", part) else VARIANTS[part]
+    return found
 
 
 def _dropped(share: float, module: Any, _inputs: Any, output: Any) -> Any:
@@ -183,7 +190,11 @@ def main() -> None:
     """Make the trials that are missing, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=__doc__)
     parser.add_argument("--corpora", default=",".join(CORPORA), help="default: all")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="names, joined by commas; default: all")
+    parser.add_argument(
+        "--variants",
+        default=",".join(VARIANTS),
+        help="names or sizes, joined by commas, or by ' + ' into one; default: all",
+    )
     parser.add_argument("--work", type=float, default=6, help="10^12 operations a trial (default %(default)s)")
     parser.add_argument("--seeds", default="0", help="default 0")
     parser.add_argument("--size", default=Recipe.size, help="the size of what does not name one (default %(default)s)")
@@ -204,9 +215,12 @@ def main() -> None:
     trials: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
     base = replace(Recipe(), size=options.size, share=options.share)
     names = options.variants.split(",")
-    for kind, given, known in (("variant", names, VARIANTS), ("corpus", options.corpora.split(","), CORPORA)):
-        if unknown := [name for name in given if name not in known]:
-            parser.error(f"there is no {kind} {unknown[0]!r}: choose of {', '.join(known)}")
+    if unknown := [name for name in options.corpora.split(",") if name not in CORPORA]:
+        parser.error(f"there is no corpus {unknown[0]!r}: choose of {', '.join(CORPORA)}")
+    try:
+        recipes = {name: replace(base, **changes(name)) for name in names}
+    except KeyError as error:
+        parser.error(f"there is no variant {error}: choose of LAYERSxWIDTH, {', '.join(VARIANTS)}")
     wanted = [
         (corpus, name, int(seed))
         for seed in options.seeds.split(",")
@@ -219,7 +233,7 @@ def main() -> None:
         return f"{corpus} | {options.size} | {options.work:g}e12{share} | {name} | {seed}"
 
     def make(corpus: str, name: str, seed: int) -> None:
-        recipe = replace(base, **VARIANTS[name])
+        recipe = recipes[name]
         work = str(shards_of(corpus, recipe.vocabulary, options.out).resolve())
         job = {"work": work, "recipe": asdict(recipe), "work_1e12": options.work, "seed": seed}
         done = subprocess.run(
@@ -235,7 +249,7 @@ def main() -> None:
 
     for corpus in options.corpora.split(","):
         for name in names:
-            shards_of(corpus, replace(base, **VARIANTS[name]).vocabulary, options.out)
+            shards_of(corpus, recipes[name].vocabulary, options.out)
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: make(*job), [w for w in wanted if options.redo or key(*w) not in trials]))
 

@@ -30,6 +30,8 @@ def test_events_and_files_of_a_run(tiny_run: TinyRun) -> None:
     assert all(s["microbatches"] > 0 and s["state"] == "active" for s in spheres)
     assert sum(s["tokens"] for s in spheres) == steps[-1]["tokens"]
     assert tiny_run.result["spheres_active"] == 12
+    assert tiny_run.result["gemm_gflops"] > 1
+    assert 0 < tiny_run.result["mfu"] < 1
 
     validations = [e for e in tiny_run.events if e["event"] == "validation"]
     assert validations[-1]["loss"] < validations[0]["loss"]

@@ -26,7 +26,8 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "speed",
-            f"{_figure(result['tokens_per_s'], '{:,.0f}')} tokens/s on {result['ranks']} ranks, {result['precision']}",
+            f"{_figure(result['tokens_per_s'], '{:,.0f}')} tokens/s on {result['ranks']} ranks, {result['precision']}"
+            + _figure_of_mfu(result),
         ),
         (
             "training loss",
@@ -48,6 +49,12 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("best model", str(result["best_model"] or "-")),
         ("weights", f"sha256 {result['weights_sha256']}"),
     ]
+
+
+def _figure_of_mfu(result: dict[str, Any]) -> str:
+    if (mfu := result.get("mfu")) is None:
+        return ""
+    return f", {mfu:.0%} of the {result['gemm_gflops']:,.0f} GFLOP/s of matrix products here (MFU)"
 
 
 def _memory_rows(memory: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -107,6 +107,8 @@ class Throughput(Figures):
     tokens_per_s: float | None = None  # tokens over training time
     median_tokens_per_s: float | None = None  # of the steps
     late_tokens_per_s: float | None = None  # median of the last quarter
+    mfu: float | None = None  # model FLOPs utilisation: share of `gemm_gflops` that training used, 0..1
+    gemm_gflops: float | None = None  # of matrix products on all ranks at once
     speedup: Speedup | None = None
 
 

@@ -208,6 +208,8 @@ def throughput(history: History, settings: dict[str, Any]) -> Throughput:
         tokens_per_s=last["tokens"] / training_s if training_s > 0 else None,
         median_tokens_per_s=statistics.median(rates),
         late_tokens_per_s=statistics.median(rates[-max(1, round(LATE * len(rates))) :]),
+        mfu=history.result.get("mfu"),
+        gemm_gflops=history.result.get("gemm_gflops"),
     )
 
 

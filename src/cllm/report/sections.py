@@ -189,6 +189,10 @@ def _performance(report: Report) -> Section:
         s = done.speedup
         rates = f"{s.all_ranks_tokens_per_s:,.0f} against {s.one_rank_tokens_per_s:,.0f} tokens/s"
         speedup = f"{s.speedup:.2f}x with {s.ranks} ranks ({rates})"
+    used_share = None if done.mfu is None else 100 * done.mfu
+    products = UNKNOWN
+    if done.gemm_gflops is not None:
+        products = f"{number(used_share, '.1f', '%')} of {number(done.gemm_gflops, ',.0f', 'GFLOP/s')}"
     cores = report.machine.get("cores")
     cpu = number(used.cpu_percent, ".0f", "%")
     if cores and used.cpu_percent is not None:
@@ -222,6 +226,7 @@ def _performance(report: Report) -> Section:
             ("Tokens", number(done.tokens)),
             ("Throughput", number(done.tokens_per_s, ",.0f", "tokens/s")),
             ("Throughput of a step, median", number(done.median_tokens_per_s, ",.0f", "tokens/s")),
+            ("Share of the speed of matrix products (MFU)", products),
             ("Speed-up against one thread", speedup),
         ],
         "System": [

@@ -22,7 +22,7 @@ from cllm.training.validation import Score, Validator
 VALIDATIONS = 10  # in a run, at least, however few epochs it has
 MOST_ROLLBACKS = 3
 FIRST_WINDOWS = 32  # that the validation before the first step of a run with a time limit scores
-FINISH_S = 1.2  # to save the final model and end all processes
+FINISH_S = 1.4  # to measure matrix products, save the final model and end all processes
 
 SAVE, STOP, DISCARD, END, COMPILED = 1, 2, 4, 8, 16
 COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
@@ -62,6 +62,7 @@ class Loop:
         self._mark = self._mark_at(0.0 if self.plan.deadline is not None else self._progress())
         self._epochs_done = self._mark[0]
         self._looked_at = 0.0
+        self._gemm_gflops: float | None = None  # measured at the end
 
     def run(self) -> Outcome:
         """Train until the end, or until told to stop. Raises `NonFiniteLoss` or `StorageFull`."""
@@ -229,7 +230,7 @@ class Loop:
             self.trainer.optimizer if resumable else None,
             self.totals.step,
             self._shown_epoch,
-            summarise(self.plan, self.totals, self.trainer.compiled) | figures,
+            self._figures() | figures,
             self.totals.as_state(),
             remembered,
         )
@@ -255,6 +256,9 @@ class Loop:
         if time.monotonic() - self._saved_at > self._settings.save_every_minutes * 60:
             self._save("periodic")
 
+    def _figures(self) -> dict[str, Any]:
+        return summarise(self.plan, self.totals, self.trainer.compiled, self._gemm_gflops)
+
     def _stop(self, discard: bool) -> Outcome:
         resume = f"cllm resume {self._saver.run_id}"
         if not discard:
@@ -267,6 +271,7 @@ class Loop:
         """Validate the last weights, save them (after an early stop: the best ones) as the final model."""
         if self._validated_at != self.totals.step:
             self._validate()
+        self._gemm_gflops = self.trainer.gemm_gflops()
         self._save("periodic")
         totals = self.totals
         figures: dict[str, float | None] = {}
@@ -324,12 +329,7 @@ class Loop:
         if self._leads:
             self._recorder.tell_spheres((), force=True)
             self.totals.wall_s = self._wall_before + time.time() - self._began
-            self._tell(
-                events.SUMMARY,
-                **summarise(self.plan, self.totals, self.trainer.compiled),
-                **self._saver.published(),
-                **more,
-            )
+            self._tell(events.SUMMARY, **self._figures(), **self._saver.published(), **more)
 
     def _record(self, step: Step, seconds: float) -> None:
         if not self._leads:

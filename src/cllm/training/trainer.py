@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cllm.machine import Precision, measure_gemm
 from cllm.model.bigram import start_from_bigrams
 from cllm.model.heads import start_with_induction
 from cllm.model.optim import MuonAdamW, OptimizerSettings
@@ -30,6 +31,7 @@ from cllm.training.schedule import learning_rate
 from cllm.training.shards import Shards
 
 CLIP_NORM = 1.0
+GEMM_S = 0.2  # for which the speed of matrix products is measured
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -170,6 +172,14 @@ class Trainer:
         if self.plan.ranks > 1:
             dist.broadcast(said, src=0)
         return bool(said.item())
+
+    def gemm_gflops(self) -> float:
+        """GFLOP/s of matrix products on all ranks at once, in the precision and with the threads of the training."""
+        precision: Precision = "bf16" if self.plan.precision == "bf16" else "fp32"
+        speed = torch.tensor([measure_gemm(precision, self.plan.threads_per_rank, GEMM_S)])
+        if self.plan.ranks > 1:
+            dist.all_reduce(speed)
+        return speed.item()
 
     def use_compiled(self) -> bool:
         """Load, or make, the compiled model, by a forward and backward pass that changes nothing.

@@ -167,6 +167,11 @@ function performanceRows({ throughput: done, resources: used, machine }) {
     ["Tokens per second", speed(done.tokens_per_s), "tokens over the time in steps"],
     ["Of a step, median", speed(done.median_tokens_per_s)],
     ["In the last quarter", speed(done.late_tokens_per_s)],
+    [
+      "MFU",
+      Number.isFinite(done.mfu) ? `${number(100 * done.mfu, 1)} %` : "–",
+      Number.isFinite(done.gemm_gflops) ? `of the ${count(done.gemm_gflops)} GFLOP/s of matrix products here` : "",
+    ],
     ["Tokens trained on", count(done.tokens)],
     ["Steps", `${count(done.steps)}${done.planned_steps ? ` of ${count(done.planned_steps)}` : ""}`],
     [
