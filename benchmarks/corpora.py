@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cllm.corpus.scan import read_regular, scan
-from cllm.corpus.stdlib import is_default_corpus, standard_library_root
+from cllm.corpus.stdlib import INSTALLED, is_default_corpus, standard_library_root
 
 CACHE = Path("artefacts/corpora")
 ARCHIVES = Path("/usr/src/glibc")  # where Debian's package glibc-source puts its tar file
@@ -95,7 +95,7 @@ def _found(name: str, arguments: tuple[str, ...], paths: Iterable[tuple[str, str
 def standard_library() -> Corpus:
     """The sources that `cllm train --stdlib` reads."""
     root = standard_library_root()
-    files = [f for f in scan(root, use_git=False) if f.reason is None and is_default_corpus(f.path)]
+    files = [f for f in scan(root, use_git=False, not_into=INSTALLED) if f.reason is None and is_default_corpus(f.path)]
     return _found("stdlib", ("--stdlib",), [(f.path, f.absolute) for f in files])
 
 

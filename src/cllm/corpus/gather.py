@@ -17,7 +17,7 @@ from cllm.corpus import dedup, filters, parallel, redact, textfile
 from cllm.corpus.documents import stored_manifest
 from cllm.corpus.manifest import FileEntry, Manifest, RedactedSecret
 from cllm.corpus.scan import Found, printable, read_regular, scan
-from cllm.corpus.stdlib import is_default_corpus, standard_library_root
+from cllm.corpus.stdlib import INSTALLED, is_default_corpus, standard_library_root
 from cllm.errors import InvalidInput
 
 _BATCH_FILES, _BATCH_BYTES = 64, 2 << 20
@@ -128,7 +128,7 @@ def gather(
     if stdlib:
         root = standard_library_root()
         result.roots.append(root)
-        found = scan(root, use_git=False)
+        found = scan(root, use_git=False, not_into=INSTALLED)
         chosen = [f if f.reason or is_default_corpus(f.path) else replace(f, reason=filters.NOT_CHOSEN) for f in found]
         ours = [f for f in chosen if f.path.endswith(".py") and f.reason not in (filters.VENDORED, filters.CACHE)]
         _add(result, ours, f"{unique(root.name, labels)}/" if several else "", seen)

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,11 @@ class Found:
     reason: str | None = None
 
 
-def scan(root: Path, use_git: bool = True) -> list[Found]:
-    """Everything under directory `root`, sorted by path. Raises `InvalidInput` when it cannot be listed."""
+def scan(root: Path, use_git: bool = True, not_into: Collection[str] = ()) -> list[Found]:
+    """Everything under directory `root`, sorted by path. Raises `InvalidInput` when it cannot be listed.
+
+    A walk (of what is no repository) does not enter the directories `not_into`, relative to the root.
+    """
     base = os.path.realpath(root)
     try:
         os.scandir(base).close()
@@ -43,7 +46,7 @@ def scan(root: Path, use_git: bool = True) -> list[Found]:
     names = _git_files(base) if use_git else None
     unreadable: list[str] = []
     if not names:  # no repository, no git, or a directory that the repository around it ignores
-        names = list(_walk(base, unreadable))
+        names = list(_walk(base, unreadable, not_into))
     run_directories = tuple(sorted({n[: -len("run.sqlite")] for n in names if n.endswith("/run.sqlite")}))
     inside: dict[str, bool] = {}
     found = [_look(base, name, run_directories, inside) for name in names]
@@ -142,7 +145,7 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _walk(base: str, unreadable: list[str]) -> Iterator[str]:
+def _walk(base: str, unreadable: list[str], not_into: Collection[str] = ()) -> Iterator[str]:
     """Every non-directory under `base`, relative to it, that no .gitignore names; adds to `unreadable`."""
     pending: list[tuple[str, tuple[tuple[str, GitIgnoreSpec], ...]]] = [("", ())]
     while pending:
@@ -158,7 +161,7 @@ def _walk(base: str, unreadable: list[str]) -> Iterator[str]:
         for entry in entries:
             name = directory + entry.name
             is_directory = entry.is_dir(follow_symlinks=False)
-            if is_directory and entry.name in _REPOSITORY_INTERNALS:
+            if is_directory and (entry.name in _REPOSITORY_INTERNALS or name in not_into):
                 continue
             if _ignored(name + "/" * is_directory, specs):
                 continue

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cllm.errors import InvalidInput
 
-_TOP_LEVEL_LEFT_OUT = frozenset({
-    "site-packages", "dist-packages", "test", "idlelib", "lib2to3", "turtledemo", "ensurepip", "distutils",
+INSTALLED = frozenset({"site-packages", "dist-packages"})  # beside the library: packages, often of many thousand files
+_TOP_LEVEL_LEFT_OUT = INSTALLED | frozenset({
+    "test", "idlelib", "lib2to3", "turtledemo", "ensurepip", "distutils",
     "pydoc_data", "encodings", "lib-dynload", "__phello__", "__pycache__",
 })  # fmt: skip
 _TESTS_AND_TABLES = re.compile(

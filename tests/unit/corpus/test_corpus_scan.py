@@ -44,6 +44,12 @@ IGNORING = {
 NOT_IGNORED = {"a.py", "keep.py", "sub/deep/only_here.py", "sub/extra.py"}
 
 
+def test_directories_that_are_not_entered(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": "x = 1\n", "packages/b.py": "x = 2\n", "sub/packages/c.py": "x = 3\n"})
+    assert {f.path for f in scan(tmp_path, not_into={"packages"})} == {"a.py", "sub/packages/c.py"}
+    assert len(found(tmp_path)) == 3
+
+
 @pytest.mark.parametrize("repository", [False, True])
 def test_ignore_files_are_honoured_with_and_without_git(tmp_path: Path, repository: bool) -> None:
     write(tmp_path, IGNORING)
