@@ -64,6 +64,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "prior of 150 pairs": {"prior_pairs": 150.0},
     "vocabulary 2048": {"vocabulary": 2048},
     "vocabulary 8192": {"vocabulary": 8192},
+    "ffn of 2 widths": {"ffn": 2.0},
+    "ffn of 4 widths": {"ffn": 4.0},
     "dropout 0.1": {"dropout": 0.1},
     "dropout 0.2": {"dropout": 0.2},
     "weight decay 0.3": {"weight_decay": 0.3},

@@ -93,6 +93,12 @@ class SamplingSettings(Settings):
     repetition_penalty: float = setting(
         1.0, "Divide the scores of tokens already seen (Keskar et al. 2019); 1 = off", gt=0, le=100
     )
+    dry_multiplier: float = setting(
+        0.8,
+        "Penalty for repeating what was just generated word for word (DRY), growing with the length; 0 = off",
+        ge=0,
+        le=100,
+    )
     temperature: float = setting(0.7, "Sharpness of the distribution; 0 = always the likeliest token", ge=0, le=100)
     top_k: int = setting(0, "Keep only the k likeliest tokens; 0 = all", "tokens", ge=0)
     top_p: float = setting(0.95, "Keep the likeliest tokens that together have this probability; 1 = all", gt=0, le=1)

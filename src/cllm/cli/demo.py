@@ -26,7 +26,6 @@ from cllm.workspace import RunDirectory, Workspace
 DEFAULT_MINUTES = 5.0
 PROMPTS = ("def ", "import ", "class ")
 COMPLETION_TOKENS = 80
-PENALTY = 1.2  # small models, always made to take the likeliest token, soon go round in circles
 LAST_STEPS = 50
 
 
@@ -64,7 +63,7 @@ def _demo(paths: tuple[Path, ...], completions: int | None, given: dict[str, Any
     console = Console(highlight=False)
     console.print(_table(facts, evaluation))
     console.print(evaluation["verdict"], style="bold", markup=False)
-    console.print(f"\nCompletions, temperature 0, repetition penalty {PENALTY}:", highlight=False)
+    console.print("\nCompletions, temperature 0:", highlight=False)
     for text in texts:
         console.rule(align="left")
         console.print(text, markup=False, soft_wrap=True)
@@ -119,7 +118,7 @@ def _complete(model: Path) -> list[str]:
     from cllm.memory.store import load_memory
 
     completer = Completer(load_model(model), load_memory(model))
-    settings = SamplingSettings(temperature=0, repetition_penalty=PENALTY, max_tokens=COMPLETION_TOKENS)
+    settings = SamplingSettings(temperature=0, max_tokens=COMPLETION_TOKENS)
     return [prompt + completer.complete(prompt, settings).text for prompt in PROMPTS]
 
 

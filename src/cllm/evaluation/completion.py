@@ -70,7 +70,10 @@ def next_line(
     if not points:
         return None
     written = complete_points(
-        completer, points, SamplingSettings(temperature=0, max_tokens=LINE_TOKENS, stop=("\n",), seed=0), progress
+        completer,
+        points,
+        SamplingSettings(temperature=0, dry_multiplier=0, max_tokens=LINE_TOKENS, stop=("\n",), seed=0),
+        progress,
     )
     pairs = [
         (line.rstrip(), point.after.split("\n", 1)[0].rstrip()) for line, point in zip(written, points, strict=True)

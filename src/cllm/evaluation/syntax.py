@@ -158,7 +158,7 @@ def validity(
             break
     if not chosen:
         return None
-    settings = SamplingSettings(temperature=0, max_tokens=SYNTAX_TOKENS, seed=0)
+    settings = SamplingSettings(temperature=0, dry_multiplier=0, max_tokens=SYNTAX_TOKENS, seed=0)
     written = complete_points(completer, [point for point, _, _ in chosen], settings, progress)
 
     def share(texts: list[str]) -> float:

@@ -21,6 +21,7 @@ from cllm.inference import sampling
 from cllm.inference.drafts import Ahead, Drafter, TrainingFiles
 from cllm.inference.engine import Engine, prompt_window
 from cllm.inference.healing import TokenIndex
+from cllm.inference.repetition import Repetitions
 from cllm.inference.text import TextStream
 from cllm.memory import provenance
 from cllm.memory.mixture import Memory, Reader
@@ -89,6 +90,7 @@ class _Sequence:
         if settings.repetition_penalty != 1:
             self._seen = torch.zeros(len(completer.forbidden_V), dtype=torch.bool)
             self._seen[ids] = True
+        self._repetitions = Repetitions(settings.dry_multiplier) if settings.dry_multiplier else None
         self._reader: Reader | None = None
         if completer.reader is not None and settings.memory == "on":
             self._reader = completer.reader.copy()
@@ -99,7 +101,8 @@ class _Sequence:
     @property
     def takes_the_likeliest(self) -> bool:
         """Whether the next token is simply the likeliest of those not forbidden."""
-        return self._settings.temperature == 0 and not self._remaining and self._seen is None and self._reader is None
+        changed = self._seen is not None or self._reader is not None or self._repetitions is not None
+        return self._settings.temperature == 0 and not self._remaining and not changed
 
     @property
     def most_left(self) -> int:
@@ -126,7 +129,7 @@ class _Sequence:
             logits_V = torch.full_like(logits_V, -torch.inf).index_copy_(0, agreeing, logits_V[agreeing])
         if self._seen is not None:
             logits_V = sampling.penalise(logits_V, self._seen, self._settings.repetition_penalty)
-        return logits_V
+        return logits_V if self._repetitions is None else self._repetitions.penalise(logits_V)
 
     def is_close(self, scores_V: Tensor) -> bool:
         """Whether the choice is greedy, and rounding of the scores could decide it."""
@@ -155,6 +158,8 @@ class _Sequence:
         if not self._ids:
             self._torn = len(data) - len(new)
         self._ids.append(token)
+        if self._repetitions is not None:
+            self._repetitions.add(token)
         piece = self._stream.feed(new)
         self._text.append(piece)
         if self._stream.stopped:

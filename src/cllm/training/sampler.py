@@ -13,7 +13,7 @@ from cllm.tokenizer import Tokenizer
 MOST_TOKENS = 48
 MOST_S = 0.5
 # Greedy, so that two samples differ by what was learned between them alone; the seed is never drawn from.
-SETTINGS = SamplingSettings(temperature=0, repetition_penalty=1.2, max_tokens=MOST_TOKENS, seed=0)
+SETTINGS = SamplingSettings(temperature=0, max_tokens=MOST_TOKENS, seed=0)
 
 
 @dataclass(frozen=True)

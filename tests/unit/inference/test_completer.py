@@ -21,7 +21,7 @@ def completer() -> Completer:
 
 
 def greedy(**settings: Any) -> SamplingSettings:
-    return SamplingSettings(temperature=0, **settings)
+    return SamplingSettings(**{"temperature": 0, "dry_multiplier": 0} | settings)
 
 
 def warm(**settings: Any) -> SamplingSettings:
@@ -167,6 +167,14 @@ def test_greedy_passes_over_special_tokens_however_likely() -> None:
     completer = Completer(replace(loaded, model=model))
     assert completer.complete("", greedy()).text == TEXT
     assert completer.complete_many([""], greedy())[0].text == TEXT
+
+
+def test_a_loop_is_left_unless_that_is_unwanted() -> None:
+    prompt = "x = 1\n" + LOOP * 4
+    assert (LOOP * 500).startswith(Completer(looping()).complete(prompt, greedy(max_tokens=60)).text)
+    done = Completer(looping()).complete(prompt, greedy(max_tokens=60, dry_multiplier=0.8))
+    assert not (LOOP * 500).startswith(done.text)
+    assert (LOOP * 500).startswith(done.text[:20])  # what the prompt says may be said again
 
 
 def test_repetition_penalty_is_applied_to_prompt_and_completion(completer: Completer) -> None:

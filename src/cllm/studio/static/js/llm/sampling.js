@@ -3,7 +3,7 @@
 import { h, setAttr } from "../dom.js";
 import { problemOf, settingField, told } from "../fields.js";
 
-const ORDER = ["temperature", "top_k", "top_p", "max_tokens", "repetition_penalty", "min_p", "seed", "stop"];
+const ORDER = ["temperature", "top_k", "top_p", "max_tokens", "repetition_penalty", "dry_multiplier", "min_p", "seed", "stop"];
 
 /** The panel. `values()` is what differs from the defaults, or null if a field is wrong; `fill(values)` sets them. */
 export function samplingPanel(meta, kept, changed) {
