@@ -62,6 +62,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "embedding of size 0.3": {"embedding_rms": 0.3},
     "prior of 20 pairs": {"prior_pairs": 20.0},
     "prior of 150 pairs": {"prior_pairs": 150.0},
+    "vocabulary 512": {"vocabulary": 512},
+    "vocabulary 1024": {"vocabulary": 1024},
     "vocabulary 2048": {"vocabulary": 2048},
     "vocabulary 8192": {"vocabulary": 8192},
     "ffn of 2 widths": {"ffn": 2.0},

@@ -6,7 +6,8 @@ stage        stage ("scanning", "tokenizing", "planning", "compiling", "training
 corpus       files, bytes, tokens, train_bytes, validation_bytes, test_bytes, languages {name: files},
              left_out {reason: files}
 plan         size, parameters, vocabulary, context, batch_size, microbatches, ranks, threads_per_rank, precision,
-             compile, steps, epochs, tokens_per_step, windows_per_epoch, learning_rate, notes [text]
+             compile, steps, epochs, tokens_per_step, windows_per_epoch, learning_rate,
+             expected_bits_per_byte (of the network alone), notes [text]
 step         step, steps, epoch (fractional), loss, best_loss, grad_norm, learning_rate, tokens (so far), tokens_per_s,
              step_s (of the step alone), elapsed_s, eta_s, progress (0..1)
 spheres      step, spheres [{sphere, microbatches, tokens, loss, activity, state ("computing"|"active"|"idle")}]

@@ -103,6 +103,8 @@ class TrainingBar:
             f"{data['batch_size']} windows of {data['context']} tokens a step in {data['microbatches']} microbatches, "
             f"{data['ranks']} ranks, {data['precision']}{', compiled' if data['compile'] else ''}; {length}"
         )
+        if (expected := data.get("expected_bits_per_byte")) is not None:
+            self.note(f"about {expected:.2f} bits per byte of held-out files are to be expected of the network alone")
         for text in data["notes"]:
             self.note(f"note: {text}")
 

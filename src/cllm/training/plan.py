@@ -41,6 +41,7 @@ class Plan(BaseModel):
     deadline: float | None = None  # seconds since the epoch, saving included
     windows_per_epoch: int  # of one sphere
     validation_tokens: int  # the most that one validation reads
+    expected_bits_per_byte: float | None = None  # of held-out files, network alone
     notes: tuple[str, ...] = ()
 
     @property

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from cllm import machine
 from cllm.errors import CllmError, EmptyCorpus
-from cllm.model.config import SIZES, ModelConfig, config_for
+from cllm.model.config import ModelConfig, config_for
 from cllm.order import WindowOrder
 from cllm.settings import TrainSettings
+from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import Data, Machine, Plan, compile_pays, default_size, fitting_context, make_plan
 from cllm.training.shards import Shards
 
-CANDIDATES = ("micro", "mini", "small")
-TOKENS_PER_WEIGHT = 3.0  # the largest candidate is taken that reaches so many in the time given
+CANDIDATES = (
+    "2x64", "2x128", "3x128", "4x128", "3x192", "4x192", "4x256", "6x256", "6x384", "8x384", "8x512", "10x512",
+)  # fmt: skip
+FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
+IN_TRAINING = 1.0  # speed in a training by that of the timing: compiled, but with optimizer and exchange
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_WINDOWS, PROBE_REPEATS, PROBE_S = 2, 5, 0.5  # at most so many repeats or seconds a model, after the first
@@ -56,18 +60,34 @@ def probe(config: ModelConfig, bf16: bool) -> float:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """A candidate and how fast it is on all ranks."""
+class Choice:
+    """A size, and how fast its training will be."""
 
     size: str
-    parameters: int  # that every token is multiplied with
     tokens_per_s: float
+    timed: tuple[str, ...] = ()  # the sizes whose speed was measured
 
 
-def choose_size(timings: list[Timing], seconds: float) -> Timing:
-    """The largest candidate that sees `TOKENS_PER_WEIGHT` tokens for each weight in `seconds`, or the smallest."""
-    fitting = [t for t in timings if t.tokens_per_s * seconds >= TOKENS_PER_WEIGHT * t.parameters]
-    return max(fitting, key=lambda t: t.parameters) if fitting else min(timings, key=lambda t: t.parameters)
+def choose_size(
+    operations: Mapping[str, float], tokens_per_s: Callable[[str], float], bits: Callable[[str, float], float]
+) -> Choice:
+    """The size with the least `bits(size, tokens a second)`; only those that may be it are timed by `tokens_per_s`.
+
+    `operations` has the sizes in ascending order, with their floating point operations a token. One that was not timed
+    is taken to do as many operations a second as the nearest one that was.
+    """
+    sizes = list(operations)
+    rates = {FIRST if FIRST in operations else sizes[0]: 0.0}
+    for size in rates:
+        rates[size] = tokens_per_s(size)
+
+    def rate(size: str) -> float:
+        nearest = min(rates, key=lambda timed: abs(sizes.index(timed) - sizes.index(size)))
+        return rates[nearest] * operations[nearest] / operations[size]
+
+    while (best := min(sizes, key=lambda size: bits(size, rate(size)))) not in rates:
+        rates[best] = tokens_per_s(best)
+    return Choice(best, rates[best], tuple(rates))
 
 
 def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
@@ -120,35 +140,35 @@ def plan_for(
     started: float,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Plan:
-    """The plan for such data. `progress` gets the numbers of candidates that are timed, and of all."""
+    """The plan for such data. `progress` gets the number of models that were timed, and 0."""
     here = this_machine(settings)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and here.bf16_pays)
     workers = min(settings.threads or here.cores, here.cores)
     timed = settings.minutes is not None
-
-    def timing(size: str) -> Timing:
-        config = config_for(size, data.vocabulary, context)
-        one = probe(config, bf16) if timed else TYPICAL_FLOPS / config.flops_per_token(context)
-        return Timing(size, config.multiplied, one * workers)
-
-    if settings.size != "auto":
-        candidates = [settings.size]
-    elif not timed:
-        candidates = [default_size(data.train_tokens)]
-    else:
-        candidates = [*CANDIDATES]
     seconds = float("inf") if settings.minutes is None else settings.minutes * 60 - (time.time() - started) - OVERHEAD_S
-    progress(0, len(candidates))
-    timings: list[Timing] = []
-    for number, size in enumerate(candidates):  # from small to large
-        timings.append(timing(size))
-        progress(number + 1, len(candidates))
-        if choose_size(timings, seconds) is not timings[-1]:  # too large already
-            break
-    chosen = choose_size(timings, seconds)
-    assert chosen.size in SIZES or chosen.size == settings.size
+    if settings.size != "auto":
+        sizes: Sequence[str] = (settings.size,)
+    else:
+        sizes = CANDIDATES if timed else (default_size(data.train_tokens),)
+    configs = {size: config_for(size, data.vocabulary, context) for size in sizes}
+    operations = {size: config.flops_per_token(context) for size, config in configs.items()}
+    measured = 0
+
+    def tokens_per_s(size: str) -> float:
+        nonlocal measured
+        progress(measured, 0)
+        measured += 1
+        one = probe(configs[size], bf16) if timed else TYPICAL_FLOPS / operations[size]
+        return one * workers * IN_TRAINING
+
+    def bits(size: str, rate: float) -> float:
+        return expected_bits(configs[size], rate * seconds, data.train_tokens)
+
+    chosen = choose_size(operations, tokens_per_s, bits)
     plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
     expected_s = seconds if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
+    tokens = min(expected_s, seconds) * chosen.tokens_per_s
+    plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_tokens)})
     if not plan.compile and compile_pays(settings, here, expected_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})
     return plan

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from cllm.model.config import config_for
 from cllm.runstore import RunStore
 from cllm.settings import TrainSettings
+from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import Data
-from cllm.training.planner import CANDIDATES, foresee, plan_for, plan_run, probe
+from cllm.training.planner import CANDIDATES, Choice, choose_size, foresee, plan_for, plan_run, probe
 from cllm.training.shards import Shards, write_shards
 from cllm.workspace import RunDirectory
 
@@ -49,13 +51,45 @@ def test_nothing_is_foreseen_of_a_training_that_cannot_be() -> None:
     assert foresee(TrainSettings(size="200x8192"), 1_000_000, 512, started=1e12) is None
 
 
-def test_models_that_are_too_large_for_the_time_are_not_timed() -> None:
-    """Half a minute is too little for the second candidate on any machine; the third is then not looked at."""
-    told: list[tuple[int, int]] = []
-    probe.cache_clear()
-    plan_for(TrainSettings(minutes=0.36), 64, DATA, time.time(), lambda *numbers: told.append(numbers))
-    assert told[0] == (0, len(CANDIDATES))
-    assert told[-1][0] < len(CANDIDATES)
+OPERATIONS = {"2x64": 1e6, "2x128": 3e6, "4x192": 10e6, "6x256": 30e6, "8x512": 150e6}
+
+
+def choose(rate: Callable[[str], float], seconds: float) -> Choice:
+    """By a rule of which the best is known: as many operations a token as a tenth of the tokens, in millions."""
+    return choose_size(OPERATIONS, rate, lambda size, tokens: abs(math.log(OPERATIONS[size] / (seconds * tokens / 10))))
+
+
+@pytest.mark.parametrize("seconds", [1, 30, 1000, 100_000])
+@pytest.mark.parametrize("flops", [1e9, 1e11])
+def test_the_choice_is_that_of_timing_all_sizes_but_few_are_timed(seconds: float, flops: float) -> None:
+    def rate(size: str) -> float:
+        asked.append(size)
+        return flops * (1 + list(OPERATIONS).index(size) / 4) / OPERATIONS[size]  # large products are faster
+
+    asked: list[str] = []
+    chosen = choose(rate, seconds)
+    few = list(asked)
+    best = min(OPERATIONS, key=lambda size: abs(math.log(OPERATIONS[size] / (seconds * rate(size) / 10))))
+    assert chosen.size == best
+    assert chosen.tokens_per_s == rate(best)
+    assert few == list(chosen.timed) and few[0] == "2x128"
+    assert len(few) == len(set(few)) <= 4
+
+
+def test_more_time_gives_no_smaller_model() -> None:
+    def size(minutes: float) -> int:
+        operations = {s: config_for(s, 4096, 256).flops_per_token(256) for s in CANDIDATES}
+        configs = {s: config_for(s, 4096, 256) for s in CANDIDATES}
+        chosen = choose_size(
+            operations,
+            lambda s: 1e11 / operations[s],
+            lambda s, rate: expected_bits(configs[s], rate * 60 * minutes, 2_000_000),
+        )
+        return CANDIDATES.index(chosen.size)
+
+    sizes = [size(minutes) for minutes in (1, 2, 5, 10, 20, 60, 120)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
 
 
 def test_a_model_is_timed_once() -> None:

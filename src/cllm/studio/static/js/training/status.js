@@ -1,7 +1,7 @@
 // The status line: what the training does in this moment, or what became of the last one.
 
 import { h, setAttr, setHidden, setText } from "../dom.js";
-import { bytes, compact, count, when } from "../format.js";
+import { bytes, compact, count, number, when } from "../format.js";
 import { stateChip } from "../words.js";
 
 /** The line; `update(view)` changes what differs. */
@@ -67,6 +67,7 @@ function aboutRun({ run, plan, corpus }) {
     run.name,
     corpus && `${count(corpus.files)} file${corpus.files === 1 ? "" : "s"}, ${bytes(corpus.train_bytes)}`,
     plan && `${compact(plan.parameters)} parameters`,
+    plan?.expected_bits_per_byte && `about ${number(plan.expected_bits_per_byte)} bits/byte expected`,
     plan && `${count(plan.ranks)} worker${plan.ranks === 1 ? "" : "s"}`,
   ]
     .filter(Boolean)

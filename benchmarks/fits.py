@@ -1,0 +1,160 @@
+"""The planner's constants (`cllm.training.expected`), fitted to the trials of `python -m benchmarks.recipe`.
+
+    python -m benchmarks.recipe --work 6 --variants "2x128,3x128,4x192"     # and others: trials are kept
+    python -m benchmarks.fits                                               # fits them, and shows how well
+
+Trials of plain sizes count, with any number of operations and share of the documents. What is least and how fast more
+tokens help is fitted for each corpus, and the planner takes the mean; all else is the same for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import command_line, table, write_results
+from cllm.model.config import config_for
+
+STARTS = 30  # of the optimization, from random places: it has local minima
+KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+) \| (\d+)")
+VOCABULARY, CONTEXT = 4096, 256
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: what went in and what came out."""
+
+    corpus: str
+    size: str
+    share: float  # of the corpus' documents
+    operations: float
+    tokens: float  # millions
+    passes: float
+    bits_per_byte: float
+
+    @property
+    def weights(self) -> float:
+        """Millions that every token is multiplied with."""
+        return config_for(self.size, VOCABULARY, CONTEXT).multiplied / 1e6
+
+
+def trials_in(path: Path, least: float) -> list[Trial]:
+    """The trials of plain sizes with at least `least` operations."""
+    found = []
+    for key, result in json.loads(path.read_text()).items():
+        matched = KEY.fullmatch(key)
+        if matched is None or "epochs" not in result:
+            continue
+        corpus, base, operations, share, name, _seed = matched.groups()
+        size = base if name == "as it is" else name
+        if re.fullmatch(r"\d+x\d+", size) and float(operations) * 1e12 >= least:
+            passed = (result["tokens"] / 1e6, result["epochs"], result["bits_per_byte"])
+            found.append(Trial(corpus, size, float(share or 1), float(operations) * 1e12, *passed))
+    return found
+
+
+class Law:
+    """The form of `expected_bits`, with parameters to fit: logarithms, but for what differs between the corpora."""
+
+    def __init__(self, trials: list[Trial]) -> None:
+        self.trials, self.corpora = trials, sorted({t.corpus for t in trials})
+        self._tokens, self._passes, self._weights, self._bits = (
+            torch.tensor([getattr(t, name) for t in trials], dtype=torch.float64)
+            for name in ("tokens", "passes", "weights", "bits_per_byte")
+        )
+        self._corpus = torch.tensor([self.corpora.index(t.corpus) for t in trials])
+
+    def start(self, seed: int) -> Tensor:
+        """A random place to begin at."""
+        generator = torch.Generator().manual_seed(seed)
+        n = len(self.corpora)
+        usual = [*[-1.6] * n, *[-1.5] * n, -2.3, 0.1, 0.07, -3.8, 0.7]
+        noise = torch.randn(len(usual), generator=generator, dtype=torch.float64)
+        return (torch.tensor(usual, dtype=torch.float64) + 0.4 * noise).requires_grad_()
+
+    def predicted(self, p: Tensor) -> Tensor:
+        """Bits per byte of each trial."""
+        n = len(self.corpora)
+        least, power = p[:n].exp()[self._corpus], p[n : 2 * n].exp()[self._corpus]
+        weights, weights_power, tokens, head_start, repeats = p[2 * n :].exp()
+        again = (self._passes - 1).clamp(min=0)
+        worth = self._tokens / self._passes.clamp(min=1) * (1 + repeats * (1 - (-again / repeats).exp()))
+        bits: Tensor = least + weights * self._weights**-weights_power + tokens * (worth + head_start) ** -power
+        return bits
+
+    def error(self, p: Tensor) -> Tensor:
+        """Mean square of the relative errors."""
+        return (self.predicted(p).log() - self._bits.log()).square().mean()
+
+    def fit(self) -> Tensor:
+        """The best of several optimizations."""
+        found: list[tuple[float, Tensor]] = []
+        for seed in range(STARTS):
+            p = self.start(seed)
+            optimizer = torch.optim.LBFGS([p], max_iter=500, line_search_fn="strong_wolfe")
+
+            def closure(p: Tensor = p, optimizer: torch.optim.Optimizer = optimizer) -> Tensor:
+                optimizer.zero_grad()
+                loss = self.error(p) + 1e-5 * p.square().mean()
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+            if math.isfinite(error := self.error(p).item()):
+                found.append((error, p.detach()))
+        return min(found, key=lambda pair: pair[0])[1]
+
+    def constants(self, p: Tensor) -> dict[str, float]:
+        """By their names in `cllm.training.expected`."""
+        n = len(self.corpora)
+        values = [p[:n].exp().mean(), *p[2 * n : 2 * n + 3].exp(), p[n : 2 * n].exp().mean(), *p[2 * n + 3 :].exp()]
+        names = ("LEAST", "WEIGHTS", "WEIGHTS_POWER", "TOKENS", "TOKENS_POWER", "HEAD_START", "REPEATS")
+        return dict(zip(names, map(float, values), strict=True))
+
+
+def main() -> None:
+    """Fit, and write the constants and the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fits", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
+    parser.add_argument("--least", type=float, default=0, help="10^12 operations of the shortest trials (default 0)")
+    options = parser.parse_args()
+    kept = options.out / "recipe_trials.json"
+    if not kept.is_file():
+        parser.error(f"{kept} is not there: 'python -m benchmarks.recipe' makes it")
+    trials = sorted(trials_in(kept, options.least * 1e12), key=lambda t: (t.corpus, -t.share, t.operations, t.weights))
+    law = Law(trials)
+    p = law.fit()
+    constants = law.constants(p)
+    rows = [
+        [
+            t.corpus, f"{t.share:g}", t.size, f"{t.operations / 1e12:g}", f"{t.tokens:.2f}", f"{t.passes:.2f}",
+            f"{t.bits_per_byte:.3f}", f"{fitted:.3f}", f"{100 * (fitted / t.bits_per_byte - 1):+.1f} %",
+        ]
+        for t, fitted in zip(trials, law.predicted(p).tolist(), strict=True)
+    ]  # fmt: skip
+    header = [
+        "Corpus",
+        "share",
+        "size",
+        "10^12 operations",
+        "million tokens",
+        "passes",
+        "bits per byte",
+        "fit",
+        "error",
+    ]
+    text = table(header, rows)
+    text += f"\nRoot mean square of the errors: {100 * law.error(p).sqrt().item():.1f} %\n\n"
+    text += "\n".join(f"{name} = {value:.4g}" for name, value in constants.items()) + "\n"
+    write_results(options.out, "fits", command_line("fits"), {"constants": constants}, text)
+
+
+if __name__ == "__main__":
+    main()
