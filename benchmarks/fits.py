@@ -21,10 +21,12 @@ from torch import Tensor
 
 from benchmarks.measure import command_line, table, write_results
 from cllm.model.config import config_for
+from cllm.training.expected import bytes_per_token
 
 STARTS = 30  # of the optimization, from random places: it has local minima
 KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+) \| (\d+)")
-VOCABULARY, CONTEXT = 4096, 256
+SIZE = re.compile(r"(\d+x\d+)(?: \+ vocabulary (\d+))?")
+CONTEXT = 256
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,17 @@ class Trial:
     tokens: float  # millions
     passes: float
     bits_per_byte: float
+    vocabulary: int
 
     @property
     def weights(self) -> float:
-        """Millions that every token is multiplied with."""
-        return config_for(self.size, VOCABULARY, CONTEXT).multiplied / 1e6
+        """Millions, of the layers."""
+        return config_for(self.size, self.vocabulary, CONTEXT).in_layers / 1e6
+
+    @property
+    def text(self) -> float:
+        """Million bytes that were read."""
+        return self.tokens * bytes_per_token(self.vocabulary)
 
 
 def trials_in(path: Path, least: float) -> list[Trial]:
@@ -53,10 +61,11 @@ def trials_in(path: Path, least: float) -> list[Trial]:
         if matched is None or "epochs" not in result:
             continue
         corpus, base, operations, share, name, _seed = matched.groups()
-        size = base if name == "as it is" else name
-        if re.fullmatch(r"\d+x\d+", size) and float(operations) * 1e12 >= least:
+        plain = SIZE.fullmatch(base if name == "as it is" else name)
+        if plain is not None and float(operations) * 1e12 >= least:
             passed = (result["tokens"] / 1e6, result["epochs"], result["bits_per_byte"])
-            found.append(Trial(corpus, size, float(share or 1), float(operations) * 1e12, *passed))
+            vocabulary = int(plain[2] or 4096)
+            found.append(Trial(corpus, plain[1], float(share or 1), float(operations) * 1e12, *passed, vocabulary))
     return found
 
 
@@ -65,9 +74,9 @@ class Law:
 
     def __init__(self, trials: list[Trial]) -> None:
         self.trials, self.corpora = trials, sorted({t.corpus for t in trials})
-        self._tokens, self._passes, self._weights, self._bits = (
+        self._tokens, self._text, self._passes, self._weights, self._vocabulary, self._bits = (
             torch.tensor([getattr(t, name) for t in trials], dtype=torch.float64)
-            for name in ("tokens", "passes", "weights", "bits_per_byte")
+            for name in ("tokens", "text", "passes", "weights", "vocabulary", "bits_per_byte")
         )
         self._corpus = torch.tensor([self.corpora.index(t.corpus) for t in trials])
 
@@ -75,7 +84,7 @@ class Law:
         """A random place to begin at."""
         generator = torch.Generator().manual_seed(seed)
         n = len(self.corpora)
-        usual = [*[-1.6] * n, *[-1.5] * n, -2.3, 0.1, 0.07, -3.8, 0.7]
+        usual = [*[-1.6] * n, *[-1.5] * n, -2.3, 0.1, 0.07, -3.8, 0.7, -3.0, -2.0]
         noise = torch.randn(len(usual), generator=generator, dtype=torch.float64)
         return (torch.tensor(usual, dtype=torch.float64) + 0.4 * noise).requires_grad_()
 
@@ -83,10 +92,11 @@ class Law:
         """Bits per byte of each trial."""
         n = len(self.corpora)
         least, power = p[:n].exp()[self._corpus], p[n : 2 * n].exp()[self._corpus]
-        weights, weights_power, tokens, head_start, repeats = p[2 * n :].exp()
+        weights, weights_power, text, head_start, repeats, rare, long = p[2 * n :].exp()
         again = (self._passes - 1).clamp(min=0)
-        worth = self._tokens / self._passes.clamp(min=1) * (1 + repeats * (1 - (-again / repeats).exp()))
-        bits: Tensor = least + weights * self._weights**-weights_power + tokens * (worth + head_start) ** -power
+        worth = self._text / self._passes.clamp(min=1) * (1 + repeats * (1 - (-again / repeats).exp()))
+        learnt = self._tokens / (self._tokens + rare * self._vocabulary / 1000) * (self._vocabulary / 1000) ** long
+        bits: Tensor = least + weights * self._weights**-weights_power + text * (worth * learnt + head_start) ** -power
         return bits
 
     def error(self, p: Tensor) -> Tensor:
@@ -115,7 +125,9 @@ class Law:
         """By their names in `cllm.training.expected`."""
         n = len(self.corpora)
         values = [p[:n].exp().mean(), *p[2 * n : 2 * n + 3].exp(), p[n : 2 * n].exp().mean(), *p[2 * n + 3 :].exp()]
-        names = ("LEAST", "WEIGHTS", "WEIGHTS_POWER", "TOKENS", "TOKENS_POWER", "HEAD_START", "REPEATS")
+        names = (
+            "LEAST", "WEIGHTS", "WEIGHTS_POWER", "TEXT", "TEXT_POWER", "HEAD_START", "REPEATS", "RARE", "LONG",
+        )  # fmt: skip
         return dict(zip(names, map(float, values), strict=True))
 
 
@@ -134,7 +146,8 @@ def main() -> None:
     constants = law.constants(p)
     rows = [
         [
-            t.corpus, f"{t.share:g}", t.size, f"{t.operations / 1e12:g}", f"{t.tokens:.2f}", f"{t.passes:.2f}",
+            t.corpus, f"{t.share:g}", t.size, str(t.vocabulary), f"{t.operations / 1e12:g}", f"{t.tokens:.2f}",
+            f"{t.passes:.2f}",
             f"{t.bits_per_byte:.3f}", f"{fitted:.3f}", f"{100 * (fitted / t.bits_per_byte - 1):+.1f} %",
         ]
         for t, fitted in zip(trials, law.predicted(p).tolist(), strict=True)

@@ -55,6 +55,11 @@ class ModelConfig(BaseModel):
         """Number of weights that every token is multiplied with: not an embedding that is only looked up."""
         return self.parameters - (0 if self.tied else self.vocabulary * self.width)
 
+    @property
+    def in_layers(self) -> int:
+        """Number of weights of the layers: neither embedding nor output layer, which are as large as the vocabulary."""
+        return self.multiplied - self.vocabulary * self.width
+
     def flops_per_token(self, context: int) -> float:
         """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention)."""
         attention = 6 * self.layers * self.heads * self.head_width * context

@@ -10,29 +10,39 @@ import math
 
 from cllm.model.config import ModelConfig
 
-LEAST = 0.204  # bits per byte that no training goes below
-WEIGHTS, WEIGHTS_POWER = 0.0984, 1.106  # what too few weights cost: of millions that every token is multiplied with
-TOKENS, TOKENS_POWER = 1.074, 0.2133  # what too few tokens cost: of millions
-HEAD_START = 0.0224  # million tokens that the start from counts is worth
-REPEATS = 2.08  # passes after the first that are worth as much as new tokens, if all were counted at once
+LEAST = 0.1214  # bits per byte that no training goes below
+WEIGHTS, WEIGHTS_POWER = 0.03423, 0.8634  # what too few weights cost: of millions, in the layers
+TEXT, TEXT_POWER = 1.152, 0.098  # what too little text costs: of million bytes
+HEAD_START = 0.001438  # million bytes that the start from counts is worth
+REPEATS = 8.755  # passes after the first that are worth as much as new text, if all were counted at once
+RARE = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
+LONG = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
 
 
-def worth(tokens: float, corpus_tokens: float) -> float:
-    """Of how many new tokens `tokens` from a corpus of `corpus_tokens` are worth, each pass less than the one before.
+def bytes_per_token(vocabulary: int) -> float:
+    """Of source code, about: C has fewer, Python more."""
+    return 2.505 + 0.4375 * math.log2(vocabulary / 1024)
+
+
+def worth(text: float, corpus: float) -> float:
+    """Of how many new bytes `text` bytes out of a corpus of `corpus` are worth, each pass less than the one before.
 
     Equation 5 of Muennighoff et al. 2023, "Scaling data-constrained language models".
     """
-    passes = tokens / max(1.0, corpus_tokens)
+    passes = text / max(1.0, corpus)
     if passes <= 1:
-        return tokens
-    return corpus_tokens * (1 + REPEATS * (1 - math.exp(-(passes - 1) / REPEATS)))
+        return text
+    return corpus * (1 + REPEATS * (1 - math.exp(-(passes - 1) / REPEATS)))
 
 
-def expected_bits(model: ModelConfig, tokens: float, corpus_tokens: float) -> float:
-    """Bits per byte of held-out files of the network alone, after a training on `tokens` of so large a corpus.
+def expected_bits(model: ModelConfig, tokens: float, corpus: float) -> float:
+    """Bits per byte of held-out files of the network alone, after a training on `tokens` of a corpus of so many bytes.
 
     For code like that of the fits, and a learning rate that has decayed at the end.
     """
-    weights = WEIGHTS * (model.multiplied / 1e6) ** -WEIGHTS_POWER
-    seen = worth(tokens, corpus_tokens) / 1e6 + HEAD_START
-    return float(LEAST + weights + TOKENS * seen**-TOKENS_POWER)
+    thousands = model.vocabulary / 1000
+    learnt = tokens / (tokens + 1e6 * RARE * thousands) * thousands**LONG
+    seen = worth(tokens * bytes_per_token(model.vocabulary), corpus) / 1e6 * learnt
+    return float(
+        LEAST + WEIGHTS * (model.in_layers / 1e6) ** -WEIGHTS_POWER + TEXT * (seen + HEAD_START) ** -TEXT_POWER
+    )

@@ -148,6 +148,7 @@ class Data:
     validation_tokens: int
     vocabulary: int
     windows_per_epoch: int  # of one sphere, at the plan's context
+    train_bytes: int
 
 
 def default_size(tokens: int) -> str:

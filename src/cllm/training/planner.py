@@ -13,20 +13,22 @@ from cllm.errors import CllmError, EmptyCorpus
 from cllm.model.config import ModelConfig, config_for
 from cllm.order import WindowOrder
 from cllm.settings import TrainSettings
-from cllm.training.expected import expected_bits
+from cllm.tokenizer import suggested_vocabulary
+from cllm.training.expected import bytes_per_token, expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import Data, Machine, Plan, compile_pays, default_size, fitting_context, make_plan
 from cllm.training.shards import Shards
 
 CANDIDATES = (
-    "2x64", "2x128", "3x128", "4x128", "3x192", "4x192", "4x256", "6x256", "6x384", "8x384", "8x512", "10x512",
+    "2x128", "3x128", "4x128", "3x192", "4x192", "4x256", "6x256", "6x384", "8x384", "8x512", "10x512",
 )  # fmt: skip
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
 IN_TRAINING = 1.0  # speed in a training by that of the timing: compiled, but with optimizer and exchange
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_WINDOWS, PROBE_REPEATS, PROBE_S = 2, 5, 0.5  # at most so many repeats or seconds a model, after the first
-BYTES_PER_TOKEN = 3.3  # of source code: a guess, until it is tokenized
+REFERENCE_VOCABULARY = 2048  # at which it is timed
+VOCABULARIES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 
 
 def this_machine(settings: TrainSettings) -> Machine:
@@ -57,6 +59,47 @@ def probe(config: ModelConfig, bf16: bool) -> float:
         model(ids, ids, starts).backward()
         times.append(time.perf_counter() - begun)
     return ids.numel() / statistics.median(times[1:])
+
+
+def workers_of(settings: TrainSettings, here: Machine) -> int:
+    """Threads that train at the same time."""
+    return min(settings.threads or here.cores, here.cores)
+
+
+def in_bf16(settings: TrainSettings, here: Machine) -> bool:
+    """Whether matrix products will be in bf16."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and here.bf16_pays)
+
+
+def flops_per_s(settings: TrainSettings, here: Machine) -> float:
+    """Floating point operations a second of a training of a small model, by timing one."""
+    config = config_for(FIRST, REFERENCE_VOCABULARY, settings.context)
+    one = probe(config, in_bf16(settings, here)) * config.flops_per_token(settings.context)
+    return one * workers_of(settings, here) * IN_TRAINING
+
+
+def seconds_left(settings: TrainSettings, started: float) -> float:
+    """Of the time given, to train in."""
+    minutes = float("inf") if settings.minutes is None else settings.minutes
+    return max(1.0, minutes * 60 - (time.time() - started) - OVERHEAD_S)
+
+
+def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float) -> int:
+    """The vocabulary that will do best with the best size of model; without a time limit by the corpus alone.
+
+    A small one is learnt sooner, and makes the output layer cheap; a large one shows more of a file at a time.
+    """
+    most = suggested_vocabulary(train_bytes)
+    if settings.minutes is None:
+        return most
+    operations = flops_per_s(settings, this_machine(settings)) * seconds_left(settings, started)
+    sizes = CANDIDATES if settings.size == "auto" else (settings.size,)
+
+    def bits(vocabulary: int) -> float:
+        configs = [config_for(size, vocabulary, settings.context) for size in sizes]
+        return min(expected_bits(c, operations / c.flops_per_token(settings.context), train_bytes) for c in configs)
+
+    return min((v for v in (*VOCABULARIES, most) if v <= most), key=bits)
 
 
 @dataclass(frozen=True)
@@ -108,6 +151,7 @@ def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
         int(shards.validation.tokens.size),
         shards.tokenizer.vocabulary,
         order.windows_per_epoch,
+        shards.facts["train_bytes"],
     )
 
 
@@ -116,11 +160,11 @@ def foresee(settings: TrainSettings, train_bytes: int, vocabulary: int, started:
 
     It is made while the text is still being tokenized, so that ranks and kernels can be ready when the data are.
     """
-    tokens = int(train_bytes / BYTES_PER_TOKEN)
+    tokens = int(train_bytes / bytes_per_token(vocabulary))
     context = fitting_context(settings.context, tokens // settings.spheres)
     windows = max(1, tokens // settings.spheres // context)
     try:
-        return plan_for(settings, context, Data(tokens, tokens // 20, vocabulary, windows), started)
+        return plan_for(settings, context, Data(tokens, tokens // 20, vocabulary, windows, train_bytes), started)
     except CllmError:  # the real plan will say so
         return None
 
@@ -142,10 +186,8 @@ def plan_for(
 ) -> Plan:
     """The plan for such data. `progress` gets the number of models that were timed, and 0."""
     here = this_machine(settings)
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and here.bf16_pays)
-    workers = min(settings.threads or here.cores, here.cores)
-    timed = settings.minutes is not None
-    seconds = float("inf") if settings.minutes is None else settings.minutes * 60 - (time.time() - started) - OVERHEAD_S
+    bf16, workers = in_bf16(settings, here), workers_of(settings, here)
+    timed, seconds = settings.minutes is not None, seconds_left(settings, started)
     if settings.size != "auto":
         sizes: Sequence[str] = (settings.size,)
     else:
@@ -158,17 +200,20 @@ def plan_for(
         nonlocal measured
         progress(measured, 0)
         measured += 1
-        one = probe(configs[size], bf16) if timed else TYPICAL_FLOPS / operations[size]
-        return one * workers * IN_TRAINING
+        if not timed:
+            return TYPICAL_FLOPS * workers / operations[size]
+        if size == FIRST:
+            return flops_per_s(settings, here) / operations[size]
+        return probe(configs[size], bf16) * workers * IN_TRAINING
 
     def bits(size: str, rate: float) -> float:
-        return expected_bits(configs[size], rate * seconds, data.train_tokens)
+        return expected_bits(configs[size], rate * seconds, data.train_bytes)
 
     chosen = choose_size(operations, tokens_per_s, bits)
     plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
     expected_s = seconds if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
     tokens = min(expected_s, seconds) * chosen.tokens_per_s
-    plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_tokens)})
+    plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
     if not plan.compile and compile_pays(settings, here, expected_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})
     return plan

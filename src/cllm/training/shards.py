@@ -149,11 +149,12 @@ def write_shards(
     store: RunStore,
     only: Collection[str] | None = None,
     without: Collection[str] = (),
-    known: Callable[[int, int], None] = lambda *_: None,
+    vocabulary_for: Callable[[int], int] | None = None,
 ) -> None:
     """Prepare `paths`, of their directories `only` these files, and `without` those, into the run's `data/`.
 
-    `known` gets the bytes of the training files and the vocabulary as soon as they are known, before the tokenizer is.
+    `vocabulary_for` gets the bytes of the training files before there is a tokenizer, and says how many tokens it
+    shall have; else the settings do, or the corpus.
     Raises `EmptyCorpus`, `InvalidInput` or `StorageFull`."""
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -167,8 +168,10 @@ def write_shards(
         raise EmptyCorpus(
             f"only {sizes['train']} bytes of text are left to train on: give more or larger files (2 kB will do)"
         )
-    vocabulary = settings.vocabulary or suggested_vocabulary(sizes["train"])
-    known(sizes["train"], vocabulary)
+    if vocabulary_for is not None:
+        vocabulary = vocabulary_for(sizes["train"])
+    else:
+        vocabulary = settings.vocabulary or suggested_vocabulary(sizes["train"])
     progress("tokenizer", 0, sizes["train"])
     sample = tokenizer_sample(manifest.included("train"))
     texts = (d.text.decode() for d in load(run.corpus, "train") if d.path in sample)

@@ -34,21 +34,24 @@ POLL_S = 0.02
 
 def prepare(run: RunDirectory, store: RunStore) -> None:
     """Corpus, tokenizer, shards and plan of a new run."""
-    from cllm.training.planner import foresee, plan_event, plan_run
+    from cllm.training.planner import choose_vocabulary, foresee, plan_event, plan_run
 
     config = RunConfig.load(run)
     if config.settings.minutes is not None:  # the planner will time models
         threading.Thread(target=importlib.import_module, args=("cllm.model.transformer",), daemon=True).start()
 
-    def known(train_bytes: int, vocabulary: int) -> None:
+    def vocabulary_for(train_bytes: int) -> int:
+        """Looks ahead as well: with text and vocabulary the plan can be foreseen."""
+        vocabulary = config.settings.vocabulary or choose_vocabulary(config.settings, train_bytes, config.started)
         foreseen = foresee(config.settings, train_bytes, vocabulary, config.started)
         if foreseen is not None:
             save_foreseen(run, foreseen)
+        return vocabulary
 
     def progress(done: int, total: int) -> None:
         store.append(events.STAGE, {"stage": "planning", "done": done, "total": total})
 
-    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without, known)
+    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without, vocabulary_for)
     plan = plan_run(config.settings, Shards.load(run), config.started, progress)
     save_plan(run, plan)
     store.append(events.PLAN, plan_event(plan))

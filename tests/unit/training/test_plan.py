@@ -19,7 +19,9 @@ from cllm.training.plan import (
     with_ranks,
 )
 
-DATA = Data(train_tokens=2_000_000, validation_tokens=100_000, vocabulary=4096, windows_per_epoch=650)
+DATA = Data(
+    train_tokens=2_000_000, validation_tokens=100_000, vocabulary=4096, windows_per_epoch=650, train_bytes=7_000_000
+)
 TWO_CORES = Machine(cores=2, memory_bytes=20 << 30, bf16_pays=True, has_compiler=True)
 
 
@@ -55,7 +57,7 @@ def test_microbatches_must_divide() -> None:
 
 
 def test_a_batch_larger_than_the_data() -> None:
-    tiny = Data(train_tokens=600, validation_tokens=60, vocabulary=300, windows_per_epoch=1)
+    tiny = Data(train_tokens=600, validation_tokens=60, vocabulary=300, windows_per_epoch=1, train_bytes=2_000)
     with pytest.raises(InvalidSettings, match="use --batch-size 12 or less"):
         plan(tiny, batch_size=13)
     made = plan(tiny, context=32)

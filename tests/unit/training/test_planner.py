@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import pytest
 from cllm.model.config import config_for
 from cllm.runstore import RunStore
 from cllm.settings import TrainSettings
+from cllm.tokenizer import suggested_vocabulary
+from cllm.training import planner
 from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import Data
-from cllm.training.planner import CANDIDATES, Choice, choose_size, foresee, plan_for, plan_run, probe
+from cllm.training.planner import CANDIDATES, Choice, choose_size, choose_vocabulary, foresee, plan_for, plan_run, probe
 from cllm.training.shards import Shards, write_shards
 from cllm.workspace import RunDirectory
 
-DATA = Data(train_tokens=2_000_000, validation_tokens=100_000, vocabulary=512, windows_per_epoch=650)
+DATA = Data(
+    train_tokens=2_000_000, validation_tokens=100_000, vocabulary=512, windows_per_epoch=650, train_bytes=6_000_000
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +40,12 @@ def test_the_plan_is_foreseen_before_the_text_is_tokenized(
     foreseen = []
     with RunStore(run.store) as store:
 
-        def known(train_bytes: int, vocabulary: int) -> None:
+        def vocabulary_for(train_bytes: int) -> int:
             assert not run.tokenizer.exists()
-            foreseen.append(foresee(settings, train_bytes, vocabulary, started=1e12))
+            foreseen.append(foresee(settings, train_bytes, 512, started=1e12))
+            return 512
 
-        write_shards(run, (tiny_corpus,), settings, False, store, known=known)
+        write_shards(run, (tiny_corpus,), settings, False, store, vocabulary_for=vocabulary_for)
     plan = plan_run(settings, Shards.load(run), started=1e12)
     (early,) = foreseen
     assert early is not None
@@ -76,6 +82,20 @@ def test_the_choice_is_that_of_timing_all_sizes_but_few_are_timed(seconds: float
     assert len(few) == len(set(few)) <= 4
 
 
+def test_the_vocabulary_grows_with_the_time_and_is_no_larger_than_the_corpus_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
+
+    def chosen(minutes: float | None, train_bytes: int) -> int:
+        return choose_vocabulary(TrainSettings(minutes=minutes), train_bytes, time.time())
+
+    by_time = [chosen(minutes, 7_000_000) for minutes in (1, 5, 20, 120)]
+    assert by_time == sorted(by_time) and by_time[0] < by_time[-1]
+    assert chosen(None, 7_000_000) == suggested_vocabulary(7_000_000) == 4096
+    assert all(chosen(minutes, 50_000) == 512 for minutes in (1, 20, 120))
+
+
 def test_more_time_gives_no_smaller_model() -> None:
     def size(minutes: float) -> int:
         operations = {s: config_for(s, 4096, 256).flops_per_token(256) for s in CANDIDATES}
@@ -83,7 +103,7 @@ def test_more_time_gives_no_smaller_model() -> None:
         chosen = choose_size(
             operations,
             lambda s: 1e11 / operations[s],
-            lambda s, rate: expected_bits(configs[s], rate * 60 * minutes, 2_000_000),
+            lambda s, rate: expected_bits(configs[s], rate * 60 * minutes, 6_000_000),
         )
         return CANDIDATES.index(chosen.size)
 
