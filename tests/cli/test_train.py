@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cllm import container
+from cllm.training.loop import CHECKPOINTS_APART, VALIDATIONS_APART
+from cllm.training.planner import MOST_PASSES
 from tests.conftest import TinyRun
 from tests.training import SMALL, events_of, result_of
 
@@ -140,7 +142,17 @@ def test_bad_input_is_one_line(
         json.loads(line)
 
 
+def test_a_small_corpus_ends_before_its_time_and_is_not_validated_all_the_time(run_cllm, tiny_corpus: Path) -> None:
+    done = run_cllm("train", tiny_corpus, *SMALL, "--minutes=1", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    plan = next(e for e in events if e["event"] == "plan")
+    assert plan["epochs"] == MOST_PASSES and any("passes" in note for note in plan["notes"])
+    assert events[-1]["seconds"] < 55 and events[-1]["epochs"] <= MOST_PASSES
+    assert sum(e["event"] == "validation" for e in events) <= 1 / VALIDATIONS_APART + 2
+    assert sum(e["event"] == "checkpoint" and e["kind"] == "epoch" for e in events) <= 1 / CHECKPOINTS_APART + 1
+
+
 def test_a_time_limit_is_kept(run_cllm, tiny_corpus: Path) -> None:
-    result = result_of(run_cllm("train", tiny_corpus, *SMALL, "--minutes=0.5", "--json"))
+    result = result_of(run_cllm("train", tiny_corpus, *SMALL, "--minutes=0.5", "--epochs=10000", "--json"))
     assert result["seconds"] <= 31.5
     assert result["stopped_early"] or result["seconds"] >= 25

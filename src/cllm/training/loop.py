@@ -27,6 +27,10 @@ FINISH_S = 1.4  # to measure matrix products, save the final model and end all p
 SAVE, STOP, DISCARD, END, COMPILED = 1, 2, 4, 8, 16
 COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
 
+# Shares of a run with a time limit, whose epochs may be seconds: validations, and checkpoints of epochs, are no closer
+# than this, and for so long the loss must not have become better before patience ends.
+VALIDATIONS_APART, CHECKPOINTS_APART, PATIENCE_SHARE = 0.02, 0.05, 0.15
+
 STOP_WITHIN_S = 0.25  # while the memory is made, commands are looked for so often
 
 Outcome = Literal["done", "stopped"]
@@ -61,6 +65,7 @@ class Loop:
         self._validated_at, self._saved_at = -1, time.monotonic()
         self._mark = self._mark_at(0.0 if self.plan.deadline is not None else self._progress())
         self._epochs_done = self._mark[0]
+        self._validated_progress = self._saved_progress = 0.0  # of the last validation or checkpoint of an epoch
         self._looked_at = 0.0
         self._gemm_gflops: float | None = None  # measured at the end
 
@@ -84,7 +89,7 @@ class Loop:
                 return self._stop(discard=bool(step.flags & DISCARD))
             if step.flags & END:
                 break
-            if self._validation_is_due(step) and self._validate_and_judge():
+            if self._validation_is_due(step) and self._validate_and_judge(step.progress):
                 return self._finish(early=True)
             self._save_what_is_due(step)
             if step.flags & COMPILED:
@@ -144,9 +149,19 @@ class Loop:
         return math.floor(self.trainer.epoch + 1e-9), math.floor(progress * VALIDATIONS + 1e-6)
 
     def _validation_is_due(self, step: Step) -> bool:
-        before = self._mark
-        self._mark = self._mark_at(self._progress() if self.plan.deadline is None else step.progress)
-        return self._mark != before
+        progress = self._progress() if self.plan.deadline is None else step.progress
+        mark = self._mark_at(progress)
+        if mark == self._mark or not self._is_apart(progress, self._validated_progress, VALIDATIONS_APART):
+            return False
+        self._mark, self._validated_progress = mark, progress
+        return True
+
+    def _is_apart(self, progress: float, before: float, least: float) -> bool:
+        """Whether so much of the run has gone by since `before`; always, in a run without a time limit.
+
+        `progress` must be rank 0's: clocks differ, and ranks must not.
+        """
+        return self.plan.deadline is None or progress - before >= least
 
     # ---- validation -----------------------------------------------------------------------------------------------
 
@@ -204,14 +219,16 @@ class Loop:
         if improved:
             self._save("best")
 
-    def _validate_and_judge(self) -> bool:
-        """Validate; returns whether the held-out loss has not become better for `patience` epochs."""
+    def _validate_and_judge(self, progress: float) -> bool:
+        """Validate at `progress`; returns whether the loss has not become better for `patience` epochs."""
         self._validate()
         self.trainer.take_snapshot()
         patience, totals = self._settings.patience, self.totals
         if not patience or totals.best_loss is None:
             return False
-        return (totals.step - totals.best_step) / self.plan.steps_per_epoch >= patience
+        since_best = totals.step - totals.best_step
+        long_ago = self._is_apart(progress, progress * totals.best_step / totals.step, PATIENCE_SHARE)
+        return long_ago and since_best / self.plan.steps_per_epoch >= patience
 
     # ---- saving and ending ----------------------------------------------------------------------------------------
 
@@ -249,7 +266,9 @@ class Loop:
         epochs_done = math.floor(self.trainer.epoch + 1e-9)
         if epochs_done > self._epochs_done:
             self._epochs_done = epochs_done
-            if epochs_done % self._settings.checkpoint_every == 0:
+            apart = self._is_apart(step.progress, self._saved_progress, CHECKPOINTS_APART)
+            if epochs_done % self._settings.checkpoint_every == 0 and apart:
+                self._saved_progress = step.progress
                 self._save("epoch")
         if step.flags & SAVE:
             self._save("save")

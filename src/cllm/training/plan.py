@@ -222,6 +222,15 @@ def make_plan(
     )
 
 
+def with_passes(plan: Plan, passes: int) -> Plan:
+    """The plan with an end after so many passes through the data, if the time does not end it before."""
+    note = (
+        f"ends after {passes} passes through the data, before its time: more would be learnt by heart; --epochs sets it"
+    )
+    steps = max(1, math.ceil(passes * plan.steps_per_epoch))
+    return plan.model_copy(update={"epochs": float(passes), "steps": steps, "notes": (*plan.notes, note)})
+
+
 def with_ranks(plan: Plan, threads: int) -> Plan:
     """The same plan for another number of workers. Threads within a rank stay: they would change the bits."""
     ranks = max(1, min(threads // plan.threads_per_rank, plan.microbatches))

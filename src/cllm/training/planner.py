@@ -16,7 +16,7 @@ from cllm.settings import TrainSettings
 from cllm.tokenizer import suggested_vocabulary
 from cllm.training.expected import bytes_per_token, expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
-from cllm.training.plan import Data, Machine, Plan, compile_pays, default_size, fitting_context, make_plan
+from cllm.training.plan import Data, Machine, Plan, compile_pays, default_size, fitting_context, make_plan, with_passes
 from cllm.training.shards import Shards
 
 CANDIDATES = (
@@ -24,6 +24,7 @@ CANDIDATES = (
 )  # fmt: skip
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
 IN_TRAINING = 1.0  # speed in a training by that of the timing: compiled, but with optimizer and exchange
+MOST_PASSES = 60  # through the data; of more, a network only learns the files by heart
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_WINDOWS, PROBE_REPEATS, PROBE_S = 2, 5, 0.5  # at most so many repeats or seconds a model, after the first
@@ -211,6 +212,8 @@ def plan_for(
 
     chosen = choose_size(operations, tokens_per_s, bits)
     plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
+    if timed and plan.steps is None and seconds * chosen.tokens_per_s > MOST_PASSES * data.train_tokens:
+        plan = with_passes(plan, MOST_PASSES)
     expected_s = seconds if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
     tokens = min(expected_s, seconds) * chosen.tokens_per_s
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})

@@ -17,7 +17,17 @@ from cllm.training import planner
 from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import Data
-from cllm.training.planner import CANDIDATES, Choice, choose_size, choose_vocabulary, foresee, plan_for, plan_run, probe
+from cllm.training.planner import (
+    CANDIDATES,
+    MOST_PASSES,
+    Choice,
+    choose_size,
+    choose_vocabulary,
+    foresee,
+    plan_for,
+    plan_run,
+    probe,
+)
 from cllm.training.shards import Shards, write_shards
 from cllm.workspace import RunDirectory
 
@@ -110,6 +120,18 @@ def test_more_time_gives_no_smaller_model() -> None:
     sizes = [size(minutes) for minutes in (1, 2, 5, 10, 20, 60, 120)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
+
+
+def test_a_small_corpus_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
+    monkeypatch.setattr(planner, "probe", lambda *_: 20_000.0)
+    small = Data(20_000, 1_000, vocabulary=512, windows_per_epoch=6, train_bytes=50_000)
+    made = plan_for(TrainSettings(minutes=20), 256, small, time.time())
+    assert made.epochs == MOST_PASSES and made.deadline is not None
+    assert made.steps == math.ceil(MOST_PASSES * made.steps_per_epoch)
+    assert any(f"{MOST_PASSES} passes" in note for note in made.notes)
+    assert plan_for(TrainSettings(minutes=20), 256, DATA, time.time()).steps is None
+    assert plan_for(TrainSettings(minutes=20, epochs=100), 256, small, time.time()).epochs == 100
 
 
 def test_a_model_is_timed_once() -> None:
