@@ -39,6 +39,7 @@ class Recipe:
     bigrams: bool = True
     induction: bool = True
     weight_decay: float = 0.1
+    vocabulary_decay: float = 0.3  # of embedding and output layer
     prior_pairs: float | None = None
     embedding_rms: float | None = None
     decay_begins: float | None = None
@@ -72,6 +73,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout 0.2": {"dropout": 0.2},
     "weight decay 0.3": {"weight_decay": 0.3},
     "weight decay 1": {"weight_decay": 1.0},
+    "no decay of embedding and output layer": {"vocabulary_decay": 0.0},
 }
 
 
@@ -130,7 +132,8 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         bigram.start_from_bigrams(model, train.stream(end_of_text), seed)
     if recipe.induction:
         start_with_induction(model, seed)
-    optimizer = MuonAdamW(model, OptimizerSettings(weight_decay=recipe.weight_decay), torch.float32)
+    decays = OptimizerSettings(weight_decay=recipe.weight_decay, vocabulary_decay=recipe.vocabulary_decay)
+    optimizer = MuonAdamW(model, decays, torch.float32)
     spheres = 12
     dealt = deal(train.counts, [""] * len(train.counts), spheres, "even")
     order = WindowOrder(train.tokens, train.offsets, dealt, T, end_of_text, seed)

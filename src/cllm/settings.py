@@ -61,7 +61,12 @@ class TrainSettings(Settings):
     patience: int = setting(
         3, "Stop after this many epochs without a better held-out loss; 0 = never", "epochs", ge=0, le=10_000
     )
-    weight_decay: float = setting(0.1, "Decoupled weight decay of the matrices", ge=0, le=10)
+    weight_decay: float | None = setting(
+        None, "Decoupled weight decay of the layers' matrices; unset = by the passes through the data", ge=0, le=10
+    )
+    dropout: float | None = setting(
+        None, "Share of what layers add that is dropped at random; unset = by the passes through the data", ge=0, lt=1
+    )
     spheres: int = setting(12, "Data-parallel shards of the corpus", "spheres", ge=1, le=120)
     deal: Literal["even", "directory"] = setting(
         "even", "How files are dealt to the spheres: by even token counts, or directories kept together"

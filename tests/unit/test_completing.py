@@ -140,8 +140,8 @@ def test_what_cannot_be_done_is_one_line(shared: Process, model: Path, tmp_path:
 
 
 def test_prompts_wait_and_can_be_cancelled(shared: Process, endless: Path) -> None:
-    shared.ask("d1", endless, "while ", max_tokens=1_000_000)
-    shared.ask("d2", endless, "while ", max_tokens=1_000_000)
+    shared.ask("d1", endless, "while ", max_tokens=1_000_000, dry_multiplier=0)
+    shared.ask("d2", endless, "while ", max_tokens=1_000_000, dry_multiplier=0)
     shared.ask("d3", endless, "while ", max_tokens=3)
     first = shared.lines.get(timeout=60)
     assert first["id"] == "d1"
@@ -156,7 +156,7 @@ def test_prompts_wait_and_can_be_cancelled(shared: Process, endless: Path) -> No
 
 
 def test_pieces_come_while_the_text_is_made_but_not_one_for_each_token(shared: Process, endless: Path) -> None:
-    shared.ask("e", endless, "while ", max_tokens=2000, **GREEDY)
+    shared.ask("e", endless, "while ", max_tokens=2000, dry_multiplier=0, **GREEDY)
     pieces, answer = shared.until_answer("e")
     begin_to_end_s = 2000 / answer["done"]["tokens_per_s"]
     assert 3 < len(pieces) < 31 * (begin_to_end_s + 1) + 2 < 2000
@@ -172,7 +172,7 @@ def test_a_long_prompt_has_its_end_completed(shared: Process, model: Path) -> No
 def test_it_ends_when_its_input_does_also_in_the_middle(endless: Path) -> None:
     process = Process()
     try:
-        process.ask("g", endless, "while ", max_tokens=1_000_000)
+        process.ask("g", endless, "while ", max_tokens=1_000_000, dry_multiplier=0)
         process.lines.get(timeout=60)
         assert process.popen.stdin is not None
         process.popen.stdin.close()

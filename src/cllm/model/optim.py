@@ -34,7 +34,8 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.bfloat16, iteration
 class OptimizerSettings:
     """Constants of both optimizers; the learning rate comes with each step."""
 
-    weight_decay: float = 0.1
+    weight_decay: float = 0.1  # of the matrices of the layers
+    vocabulary_decay: float = 0.3  # of embedding and output layer: without it they learn the corpus by heart
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
@@ -116,6 +117,8 @@ class MuonAdamW:
         correction1, correction2 = 1 - beta1**self._steps, 1 - beta2**self._steps
         for name, parameter in self.others.items():
             assert parameter.grad is not None
+            if parameter.ndim == 2 and s.vocabulary_decay:
+                parameter.mul_(1 - rate * s.vocabulary_decay)
             first = self._first[name].lerp_(parameter.grad, 1 - beta1)
             second = self._second[name].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
             parameter.addcdiv_(first, (second / correction2).sqrt_().add_(s.eps), value=-rate / correction1)

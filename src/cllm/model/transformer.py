@@ -139,18 +139,32 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(
-        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor, int] | None
+        self,
+        x_BTD: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
+        cache: tuple[Tensor, Tensor, int] | None,
+        dropout: float = 0.0,
     ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache)
-        out: Tensor = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+        seen = self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache)
+        x_BTD = x_BTD + (F.dropout(seen, dropout) if dropout else seen)
+        made = self.mlp(self.post_attention_layernorm(x_BTD))
+        out: Tensor = x_BTD + (F.dropout(made, dropout) if dropout else made)
         return out
 
 
 def run_block(
-    block: Block, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor, int] | None
+    block: Block,
+    x_BTD: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    mask: Tensor | None,
+    cache: tuple[Tensor, Tensor, int] | None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """`block` itself: a function of its own, so that one compiled form of it serves all layers."""
-    out: Tensor = block(x_BTD, cos, sin, mask, cache)
+    out: Tensor = block(x_BTD, cos, sin, mask, cache, dropout)
     return out
 
 
@@ -204,11 +218,13 @@ class Transformer(nn.Module):
         mask: Tensor | None = None,
         cache: KVCache | None = None,
         run: Callable[..., Tensor] = run_block,
+        dropout: float = 0.0,
     ) -> Tensor:
         """Activations (B, T, D) after the last norm. With `cache`, tokens follow what is in it, and are added to it.
 
-        `run` is `run_block` or its compiled form. Positions beyond the trained context are rotated further, not
-        refused; callers that care keep within it.
+        `run` is `run_block` or its compiled form; `dropout` the share of what each part of a layer adds that is left
+        out at random (Srivastava et al. 2014), by torch's generator. Positions beyond the trained context are rotated
+        further, not refused; callers that care keep within it.
         """
         T = ids_BT.shape[1]
         start = cache.length if cache is not None else 0
@@ -219,7 +235,8 @@ class Transformer(nn.Module):
             mask = torch.full((T, start + T), -math.inf, device=ids_BT.device).triu(start + 1)
         x = self.embed_tokens(ids_BT).to(self.dtype)
         for i, layer in enumerate(self.layers):
-            x = run(layer, x, cos, sin, mask, None if cache is None else (cache.keys[i], cache.values[i], start))
+            kept = None if cache is None else (cache.keys[i], cache.values[i], start)
+            x = run(layer, x, cos, sin, mask, kept, dropout)
         if cache is not None:
             cache.length += T
         out: Tensor = self.norm(x)
@@ -241,10 +258,11 @@ class Transformer(nn.Module):
         starts_BT: Tensor,
         run: Callable[..., Tensor] = run_block,
         loss: Callable[..., Tensor] = summed_loss,
+        dropout: float = 0.0,
     ) -> Tensor:
         """Sum of the losses in nats over all targets that are not negative; a scalar in fp32.
 
-        `run` and `loss` are `run_block` and `summed_loss`, or their compiled forms.
+        `run` and `loss` are `run_block` and `summed_loss`, or their compiled forms; `dropout` is as for `hidden`.
         """
-        hidden = self.hidden(ids_BT, document_mask(starts_BT), run=run)
+        hidden = self.hidden(ids_BT, document_mask(starts_BT), run=run, dropout=dropout)
         return loss(hidden.flatten(0, 1), self._head_VD, targets_BT.flatten())

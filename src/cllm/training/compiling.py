@@ -37,7 +37,8 @@ def fill(shape: Shape) -> None:
     model = Transformer(shape.model, torch.bfloat16 if shape.precision == "bf16" else torch.float32)
     model.initialise(0)
     ids = torch.zeros(shape.windows, shape.model.context, dtype=torch.int64)
-    model(ids, ids, torch.zeros_like(ids, dtype=torch.bool), **compiled_parts()).backward()
+    starts = torch.zeros_like(ids, dtype=torch.bool)
+    model(ids, ids, starts, dropout=shape.dropout, **compiled_parts()).backward()
 
 
 class Kernels:

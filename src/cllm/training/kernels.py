@@ -43,13 +43,18 @@ class Shape(BaseModel):
     windows: int  # of a microbatch
     precision: str
     threads: int  # of a rank
+    dropout: float = 0.0
 
     @staticmethod
     def of(plan: Plan) -> Shape:
         """What the ranks of `plan` compile."""
         one = plan.model.model_copy(update={"layers": 1})
         return Shape(
-            model=one, windows=plan.windows_per_microbatch, precision=plan.precision, threads=plan.threads_per_rank
+            model=one,
+            windows=plan.windows_per_microbatch,
+            precision=plan.precision,
+            threads=plan.threads_per_rank,
+            dropout=plan.dropout,
         )
 
     @property
@@ -58,7 +63,8 @@ class Shape(BaseModel):
         sources = [Path(__file__).with_name("compiling.py"), Path(config.__file__).with_name("transformer.py")]
         facts = (
             self.model.model_copy(update={"vocabulary": 2}).model_dump_json(),
-            f"{self.windows} {self.precision} {self.threads} {processor_model()} {sys.version} {version('torch')}",
+            f"{self.windows} {self.precision} {self.threads} {self.dropout}",
+            f"{processor_model()} {sys.version} {version('torch')}",
             # torch finds again only what was compiled from the same place: for another copy of CLLM all is to be made.
             *(f"{source.resolve()} {hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources),
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +19,17 @@ LEAST_CONTEXT = 16
 TIMED_BATCH = 16  # windows in a step where time is short: more, smaller steps learn more in a minute
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
+
+
+class Regularisation(NamedTuple):
+    """Against learning the data by heart."""
+
+    dropout: float
+    weight_decay: float
+
+
+FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1), Regularisation(0.1, 1.0)
+MANY = 3.0  # passes through the data from which the second is used (docs/planner.md)
 
 
 class Plan(BaseModel):
@@ -36,6 +48,8 @@ class Plan(BaseModel):
     compile: bool
     learning_rate: float
     warmup: float  # share of the run
+    dropout: float = 0.0  # share of what each part of a layer adds
+    weight_decay: float = FEW_PASSES.weight_decay
     steps: int | None  # of the whole run; None: the time limit ends it
     epochs: float | None
     deadline: float | None = None  # seconds since the epoch, saving included
@@ -213,6 +227,8 @@ def make_plan(
         compile=compile_pays(settings, machine, expected_s),
         learning_rate=settings.learning_rate,
         warmup=warmup,
+        dropout=FEW_PASSES.dropout if settings.dropout is None else settings.dropout,
+        weight_decay=FEW_PASSES.weight_decay if settings.weight_decay is None else settings.weight_decay,
         steps=steps,
         epochs=epochs,
         deadline=None if settings.minutes is None else started + settings.minutes * 60,
@@ -220,6 +236,13 @@ def make_plan(
         validation_tokens=min(data.validation_tokens, max(16_384, min(262_144, int(validation_share)))),
         notes=tuple(notes),
     )
+
+
+def regularised(plan: Plan, settings: TrainSettings, passes: float) -> Plan:
+    """The plan with what so many passes through the data ask for, where the settings leave it open."""
+    fitting = MANY_PASSES if passes > MANY else FEW_PASSES
+    asked = {name: value for name, value in fitting._asdict().items() if getattr(settings, name) is None}
+    return plan.model_copy(update=asked)
 
 
 def with_passes(plan: Plan, passes: int) -> Plan:

@@ -16,7 +16,17 @@ from cllm.settings import TrainSettings
 from cllm.tokenizer import suggested_vocabulary
 from cllm.training.expected import bytes_per_token, expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
-from cllm.training.plan import Data, Machine, Plan, compile_pays, default_size, fitting_context, make_plan, with_passes
+from cllm.training.plan import (
+    Data,
+    Machine,
+    Plan,
+    compile_pays,
+    default_size,
+    fitting_context,
+    make_plan,
+    regularised,
+    with_passes,
+)
 from cllm.training.shards import Shards
 
 CANDIDATES = (
@@ -216,6 +226,7 @@ def plan_for(
         plan = with_passes(plan, MOST_PASSES)
     expected_s = seconds if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
     tokens = min(expected_s, seconds) * chosen.tokens_per_s
+    plan = regularised(plan, settings, tokens / data.train_tokens)
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
     if not plan.compile and compile_pays(settings, here, expected_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})

@@ -68,7 +68,7 @@ class Trainer:
         self.model = Transformer(plan.model, dtype)
         self.model.initialise(settings.seed)
         self._seed = settings.seed
-        self.optimizer = MuonAdamW(self.model, OptimizerSettings(weight_decay=settings.weight_decay), dtype)
+        self.optimizer = MuonAdamW(self.model, OptimizerSettings(weight_decay=plan.weight_decay), dtype)
         self._shares = self.optimizer.shares(plan.ranks)
         self._parameters = list(self.model.parameters())
         self._weights = sum(p.numel() for p in self._parameters)
@@ -86,7 +86,7 @@ class Trainer:
             settings.seed,
         )
         self._word = torch.zeros(2)
-        self._loss: Loss = self.model
+        self._loss: Loss = functools.partial(self.model, dropout=plan.dropout)
         self.kernels, self.compiled = Kernels(Shape.of(plan)), False
         self._snapshot: dict[str, Any] = {}
 
@@ -143,6 +143,8 @@ class Trainer:
             out[-2:] += self._word
         batch = self._batch(k)
         self._point_gradients_at(out)
+        if self.plan.dropout:  # what is dropped is decided by the microbatch alone, whichever rank computes it
+            torch.manual_seed(((self._seed << 32) + self.totals.step) * self.plan.microbatches + k)
         loss = self._loss(*as_tensors(batch))
         loss.backward()
         out[self._weights + k] = loss.detach()
@@ -190,13 +192,13 @@ class Trainer:
         try:
             parts = self.kernels.load()
             self._point_gradients_at(self._sum)
-            self.model(*as_tensors(self._batch(0)), **parts).backward()
+            self.model(*as_tensors(self._batch(0)), dropout=self.plan.dropout, **parts).backward()
         except Exception:  # whatever a compiler or its absence raises: the plain model does the same work
             failed += 1
         if self.plan.ranks > 1:
             dist.all_reduce(failed)
         if not failed.item():
-            self._loss = functools.partial(self.model, **parts)
+            self._loss = functools.partial(self.model, dropout=self.plan.dropout, **parts)
             self.compiled = True
         return self.compiled
 

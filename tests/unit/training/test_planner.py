@@ -16,7 +16,7 @@ from cllm.tokenizer import suggested_vocabulary
 from cllm.training import planner
 from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
-from cllm.training.plan import Data
+from cllm.training.plan import FEW_PASSES, MANY_PASSES, Data
 from cllm.training.planner import (
     CANDIDATES,
     MOST_PASSES,
@@ -132,6 +132,20 @@ def test_a_small_corpus_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     assert any(f"{MOST_PASSES} passes" in note for note in made.notes)
     assert plan_for(TrainSettings(minutes=20), 256, DATA, time.time()).steps is None
     assert plan_for(TrainSettings(minutes=20, epochs=100), 256, small, time.time()).epochs == 100
+
+
+def test_many_passes_are_regularised_unless_the_settings_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
+    monkeypatch.setattr(planner, "probe", lambda *_: 10_000.0)
+
+    def asked(minutes: float | None, **settings: float) -> tuple[float, float]:
+        made = plan_for(TrainSettings(minutes=minutes, **settings), 256, DATA, time.time())  # type: ignore[arg-type]
+        return made.dropout, made.weight_decay
+
+    assert asked(1) == FEW_PASSES
+    assert asked(20) == asked(None, epochs=10) == MANY_PASSES
+    assert asked(None, epochs=2) == FEW_PASSES
+    assert asked(20, dropout=0.0, weight_decay=0.2) == (0.0, 0.2)
 
 
 def test_a_model_is_timed_once() -> None:
