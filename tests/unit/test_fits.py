@@ -1,0 +1,70 @@
+"""The planner's law, fitted to trials that it made itself, and the names of trials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import fits
+from benchmarks.fits import Law, Trial, trials_in
+from benchmarks.recipe import changes
+from cllm.model.config import config_for
+from cllm.training.expected import bytes_per_token, expected_bits, worth
+
+CORPUS = 6_000_000
+
+
+def made_up(size: str, vocabulary: int, operations: float) -> Trial:
+    config = config_for(size, vocabulary, 256)
+    tokens = operations / config.flops_per_token(256)
+    passes = tokens * bytes_per_token(vocabulary) / CORPUS
+    bits = expected_bits(config, tokens, CORPUS)
+    return Trial("c", size, 1.0, operations, tokens / 1e6, passes, bits, vocabulary)
+
+
+def test_the_law_is_found_again_in_what_it_foretells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "STARTS", 8)
+    trials = [
+        made_up(size, vocabulary, operations)
+        for size in ("2x128", "3x128", "4x192", "6x256")
+        for vocabulary in (1024, 4096)
+        for operations in (2e12, 8e12, 30e12, 200e12)
+    ]
+    law = Law(trials)
+    assert law.error(law.fit()).sqrt() < 0.01
+
+
+def test_more_text_more_weights_and_new_text_help() -> None:
+    config, larger = config_for("3x128", 2048, 256), config_for("4x192", 2048, 256)
+    assert expected_bits(config, 2e6, CORPUS) < expected_bits(config, 1e6, CORPUS)
+    assert expected_bits(larger, 1e6, CORPUS) < expected_bits(config, 1e6, CORPUS)
+    assert expected_bits(config, 2e7, 10 * CORPUS) < expected_bits(config, 2e7, CORPUS)
+    assert worth(1e6, 2e6) == 1e6
+    assert 2e6 < worth(4e6, 2e6) < 4e6
+    assert worth(1e12, 2e6) == pytest.approx(worth(1e13, 2e6))
+
+
+def test_trials_are_known_by_their_keys(tmp_path: Path) -> None:
+    result = {"tokens": 1e6, "epochs": 0.5, "bits_per_byte": 1.25}
+    keys = {
+        "glibc | 3x128 | 6e12 | as it is | 0": ("3x128", 1.0, 4096),
+        "glibc | 3x128 | 1.5e12 | 2x96 + vocabulary 512 | 1": ("2x96", 1.0, 512),
+        "stdlib | 3x128 | 6e12 | 0.1 of the documents | 4x128 | 0": ("4x128", 0.1, 4096),
+        "stdlib | 3x128 | 6e12 | batch 8 | 0": None,
+        "stdlib | 3x128 | 6e12 | 2x128 + dropout 0.1 | 0": None,
+        "glibc | 3x128 | 150 s | as it is | 0": None,
+    }
+    path = tmp_path / "trials.json"
+    path.write_text(json.dumps(dict.fromkeys(keys, result)))
+    found = [(t.size, t.share, t.vocabulary) for t in trials_in(path, 0)]
+    assert found == [value for value in keys.values() if value is not None]
+    assert [t.operations for t in trials_in(path, 2e12)] == [6e12, 6e12]
+
+
+def test_variants_can_be_joined() -> None:
+    assert changes("as it is") == {}
+    assert changes("2x128 + vocabulary 2048 + dropout 0.1") == {"size": "2x128", "vocabulary": 2048, "dropout": 0.1}
+    with pytest.raises(KeyError, match="vocabulary 2047"):
+        changes("2x128 + vocabulary 2047")
