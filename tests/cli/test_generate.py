@@ -58,7 +58,8 @@ def test_json_says_what_was_asked_and_what_came(trained: Path, run_cllm: RunCllm
 
 
 def test_control_c_keeps_what_was_generated(trained: Path, start_cllm: Callable[..., subprocess.Popen[str]]) -> None:
-    process = start_cllm("generate", "models/looping.cllm", "--temperature", "0", "--max-tokens", "1000000", "-p", "")
+    endless = ("--temperature", "0", "--dry-multiplier", "0", "--max-tokens", "1000000")
+    process = start_cllm("generate", "models/looping.cllm", *endless, "-p", "")
     assert process.stdout is not None
     first = process.stdout.read(100)  # it is streamed: a million tokens are not there yet
     process.send_signal(signal.SIGINT)
@@ -72,7 +73,8 @@ def test_control_c_keeps_what_was_generated(trained: Path, start_cllm: Callable[
 
 
 def test_a_reader_that_leaves_ends_it(trained: Path, workspace: Path) -> None:
-    arguments = command_line("generate", "looping", "--max-tokens", "1000000", "--temperature", "0", "-p", "while")
+    endless = ("--temperature", "0", "--dry-multiplier", "0", "--max-tokens", "1000000")
+    arguments = command_line("generate", "looping", *endless, "-p", "while")
     with subprocess.Popen(arguments, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.read(10)

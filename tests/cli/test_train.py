@@ -142,8 +142,12 @@ def test_bad_input_is_one_line(
         json.loads(line)
 
 
-def test_a_small_corpus_ends_before_its_time_and_is_not_validated_all_the_time(run_cllm, tiny_corpus: Path) -> None:
-    done = run_cllm("train", tiny_corpus, *SMALL, "--minutes=1", "--json")
+def test_a_small_corpus_ends_before_its_time_and_is_not_validated_all_the_time(run_cllm, workspace: Path) -> None:
+    for i in range(40):
+        lines = "".join(f"value_{i}_{j} = compute_{j}(left_{i}, {i * j})\n" for j in range(6))
+        (workspace / "code").mkdir(exist_ok=True)
+        (workspace / "code" / f"m{i}.py").write_text(f'"""Module {i}."""\n\n{lines}')
+    done = run_cllm("train", "code", *SMALL, "--minutes=1", "--patience=0", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     plan = next(e for e in events if e["event"] == "plan")
     assert plan["epochs"] == MOST_PASSES and any("passes" in note for note in plan["notes"])
