@@ -22,8 +22,3 @@ def gemm_gflops(precision: Precision, seconds: float = 1.0) -> float:
     with ThreadPoolExecutor(cores) as pool:
         apart = sum(pool.map(lambda _: measure_gemm(precision, 1, seconds), range(cores)))
     return max(together, apart)
-
-
-def mfu(tokens_per_s: float, flops_per_token: float, gflops: float) -> float:
-    """Share of the measured speed, 0 to 1."""
-    return tokens_per_s * flops_per_token / (gflops * 1e9)

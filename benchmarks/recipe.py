@@ -17,7 +17,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +87,6 @@ def changes(name: str) -> dict[str, Any]:
     return found
 
 
-def _dropped(share: float, module: Any, _inputs: Any, output: Any) -> Any:
-    import torch
-
-    return torch.nn.functional.dropout(output, share, module.training)
-
-
 def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str, float]:
     """Train once in this process, and score the validation files."""
     import numpy as np
@@ -104,7 +97,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     from cllm.model.config import config_for
     from cllm.model.heads import start_with_induction
     from cllm.model.optim import MuonAdamW, OptimizerSettings
-    from cllm.model.transformer import Attention, FeedForward, Transformer
+    from cllm.model.transformer import Transformer
     from cllm.order import NO_TARGET, WindowOrder
     from cllm.spheres import deal
     from cllm.training import schedule
@@ -137,12 +130,6 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     spheres = 12
     dealt = deal(train.counts, [""] * len(train.counts), spheres, "even")
     order = WindowOrder(train.tokens, train.offsets, dealt, T, end_of_text, seed)
-    if recipe.dropout:
-        drop = partial(_dropped, recipe.dropout)
-        for part in model.modules():
-            if isinstance(part, Attention | FeedForward):
-                part.register_forward_hook(drop)
-    model.train()
     windows_at_once = max(1, 1024 // T)
     steps = tokens = turn = 0
     parameters = list(model.parameters())
@@ -155,7 +142,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         for _ in range(recipe.batch // windows_at_once):
             batch = order.batch(turn % spheres, turn // spheres * windows_at_once, windows_at_once)
             turn += 1
-            model(*as_tensors(batch)).backward()
+            model(*as_tensors(batch), dropout=recipe.dropout).backward()
             targets += int((batch.targets != NO_TARGET).sum())
         gradients = [p.grad for p in parameters if p.grad is not None]
         for gradient in gradients:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.gemm import ABOUT, gemm_gflops, mfu
+from benchmarks.gemm import ABOUT, gemm_gflops
 from benchmarks.measure import Speed, command_line, machine, speed, spread, table, trainer, write_results
 from benchmarks.plots import Bar, bars, rounds_note
 from benchmarks.reference import Shape
-from cllm.machine import Precision, bf16_pays, has_cpp_compiler
+from cllm.machine import Precision, bf16_pays, has_cpp_compiler, mfu
 from cllm.model.config import config_for
 
 OURS = "cllm train"

@@ -265,6 +265,11 @@ def measure_gemm(precision: Precision, threads: int, seconds: float = 1.0) -> fl
     return sum(2 * m * k * n for m, k, n in GEMM_SHAPES) / sum(medians) / 1e9
 
 
+def mfu(tokens_per_s: float, flops_per_token: float, gflops: float) -> float:
+    """Model FLOPs utilisation (Chowdhery et al. 2022, PaLM): the share, 0 to 1, of a measured speed of products."""
+    return tokens_per_s * flops_per_token / (gflops * 1e9)
+
+
 @cache
 def bf16_pays() -> bool:
     """Whether training on this processor is faster in bf16: by its features, or measured where they do not decide."""

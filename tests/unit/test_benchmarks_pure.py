@@ -16,7 +16,6 @@ from PIL import Image
 
 from benchmarks import corpora, preparation
 from benchmarks.corpora import CorpusMissing, list_sha256, newest_archive, unpack
-from benchmarks.gemm import mfu
 from benchmarks.plots import Bar, Line, bars, curves, spaced
 from benchmarks.quality import Points
 from benchmarks.quality_data import plain_bits_per_byte, prepared
@@ -25,6 +24,7 @@ from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
 from benchmarks.scaling import rank_counts
 from benchmarks.zpaq import methods
 from cllm.corpus.documents import load
+from cllm.machine import mfu
 from cllm.tokenizer import Tokenizer
 
 

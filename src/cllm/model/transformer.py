@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -147,24 +148,13 @@ class Block(nn.Module):
         cache: tuple[Tensor, Tensor, int] | None,
         dropout: float = 0.0,
     ) -> Tensor:
-        seen = self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache)
-        x_BTD = x_BTD + (F.dropout(seen, dropout) if dropout else seen)
-        made = self.mlp(self.post_attention_layernorm(x_BTD))
-        out: Tensor = x_BTD + (F.dropout(made, dropout) if dropout else made)
-        return out
+        x_BTD = x_BTD + F.dropout(self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache), dropout)
+        return x_BTD + F.dropout(self.mlp(self.post_attention_layernorm(x_BTD)), dropout)
 
 
-def run_block(
-    block: Block,
-    x_BTD: Tensor,
-    cos: Tensor,
-    sin: Tensor,
-    mask: Tensor | None,
-    cache: tuple[Tensor, Tensor, int] | None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """`block` itself: a function of its own, so that one compiled form of it serves all layers."""
-    out: Tensor = block(x_BTD, cos, sin, mask, cache, dropout)
+def run_block(block: Block, *arguments: Any) -> Tensor:
+    """`block` itself, of its arguments: a function of its own, so that one compiled form of it serves all layers."""
+    out: Tensor = block(*arguments)
     return out
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from cllm.errors import InvalidSettings, NotEnoughMemory
+from cllm.machine import Precision
 from cllm.model.config import ModelConfig, config_for
 from cllm.settings import TrainSettings
 
@@ -183,6 +184,13 @@ def compile_pays(settings: TrainSettings, machine: Machine, expected_s: float, c
     return settings.compile == "on"
 
 
+def precision_for(settings: TrainSettings, machine: Machine) -> Precision:
+    """The number format of the matrix products."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if machine.bf16_pays else "fp32"
+
+
 def make_plan(
     settings: TrainSettings, size: str, context: int, data: Data, machine: Machine, tokens_per_s: float, started: float
 ) -> Plan:
@@ -208,7 +216,6 @@ def make_plan(
     validation_share = (
         0.01 * expected_s * 3 * tokens_per_s
     )  # a validation may take 1 % of the run; scoring is 3 times as fast as training
-    precision = settings.precision if settings.precision != "auto" else ("bf16" if machine.bf16_pays else "fp32")
     if settings.warmup_steps is None:
         warmup = 0.02
     elif steps is not None:
@@ -223,12 +230,10 @@ def make_plan(
         microbatches=microbatches,
         ranks=ranks,
         threads_per_rank=threads,
-        precision=precision,
+        precision=precision_for(settings, machine),
         compile=compile_pays(settings, machine, expected_s),
         learning_rate=settings.learning_rate,
         warmup=warmup,
-        dropout=FEW_PASSES.dropout if settings.dropout is None else settings.dropout,
-        weight_decay=FEW_PASSES.weight_decay if settings.weight_decay is None else settings.weight_decay,
         steps=steps,
         epochs=epochs,
         deadline=None if settings.minutes is None else started + settings.minutes * 60,
@@ -239,19 +244,24 @@ def make_plan(
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float) -> Plan:
-    """The plan with what so many passes through the data ask for, where the settings leave it open."""
+    """The plan with the settings' dropout and weight decay, or with what so many passes through the data ask for."""
     fitting = MANY_PASSES if passes > MANY else FEW_PASSES
-    asked = {name: value for name, value in fitting._asdict().items() if getattr(settings, name) is None}
-    return plan.model_copy(update=asked)
+    set_ones = {name: value for name in fitting._fields if (value := getattr(settings, name)) is not None}
+    return plan.model_copy(update=fitting._asdict() | set_ones)
+
+
+def with_epochs(plan: Plan, epochs: int) -> Plan:
+    """The plan with an end after `epochs` passes through the data, if the time does not end it before."""
+    steps = max(1, math.ceil(epochs * plan.steps_per_epoch))
+    return plan.model_copy(update={"epochs": float(epochs), "steps": steps})
 
 
 def with_passes(plan: Plan, passes: int) -> Plan:
-    """The plan with an end after so many passes through the data, if the time does not end it before."""
+    """`with_epochs`, and a note that says why a run does not use its time."""
     note = (
         f"ends after {passes} passes through the data, before its time: more would be learnt by heart; --epochs sets it"
     )
-    steps = max(1, math.ceil(passes * plan.steps_per_epoch))
-    return plan.model_copy(update={"epochs": float(passes), "steps": steps, "notes": (*plan.notes, note)})
+    return with_epochs(plan, passes).model_copy(update={"notes": (*plan.notes, note)})
 
 
 def with_ranks(plan: Plan, threads: int) -> Plan:
@@ -262,10 +272,8 @@ def with_ranks(plan: Plan, threads: int) -> Plan:
 
 def extended(plan: Plan, epochs: int | None, minutes: float | None, wall_s: float, now: float) -> Plan:
     """The plan with its end moved: to `epochs` in all, or to `minutes` in all of which `wall_s` seconds are used up."""
-    change: dict[str, object] = {}
     if epochs is not None:
-        change["epochs"] = float(epochs)
-        change["steps"] = max(1, math.ceil(epochs * plan.steps_per_epoch))
+        plan = with_epochs(plan, epochs)
     if minutes is not None:
-        change["deadline"] = now + max(0.0, minutes * 60 - wall_s)
-    return plan.model_copy(update=change)
+        plan = plan.model_copy(update={"deadline": now + max(0.0, minutes * 60 - wall_s)})
+    return plan

@@ -24,6 +24,7 @@ from cllm.training.plan import (
     default_size,
     fitting_context,
     make_plan,
+    precision_for,
     regularised,
     with_passes,
 )
@@ -33,7 +34,6 @@ CANDIDATES = (
     "2x128", "3x128", "4x128", "3x192", "4x192", "4x256", "6x256", "6x384", "8x384", "8x512", "10x512",
 )  # fmt: skip
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
-IN_TRAINING = 1.0  # speed in a training by that of the timing: compiled, but with optimizer and exchange
 MOST_PASSES = 60  # through the data; of more, a network only learns the files by heart
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
@@ -53,14 +53,14 @@ def this_machine(settings: TrainSettings) -> Machine:
 
 
 @cache
-def probe(config: ModelConfig, bf16: bool) -> float:
+def probe(config: ModelConfig, precision: machine.Precision) -> float:
     """Tokens a second of one thread, forward and backward, not compiled: the median of a few small microbatches."""
     import torch
 
     from cllm.model.transformer import Transformer
 
     torch.set_num_threads(1)
-    model = Transformer(config, torch.bfloat16 if bf16 else torch.float32)
+    model = Transformer(config, torch.bfloat16 if precision == "bf16" else torch.float32)
     model.initialise(0)
     ids = torch.zeros(PROBE_WINDOWS, config.context, dtype=torch.int64)
     starts = torch.zeros_like(ids, dtype=torch.bool)
@@ -77,16 +77,11 @@ def workers_of(settings: TrainSettings, here: Machine) -> int:
     return min(settings.threads or here.cores, here.cores)
 
 
-def in_bf16(settings: TrainSettings, here: Machine) -> bool:
-    """Whether matrix products will be in bf16."""
-    return settings.precision == "bf16" or (settings.precision == "auto" and here.bf16_pays)
-
-
 def flops_per_s(settings: TrainSettings, here: Machine) -> float:
     """Floating point operations a second of a training of a small model, by timing one."""
     config = config_for(FIRST, REFERENCE_VOCABULARY, settings.context)
-    one = probe(config, in_bf16(settings, here)) * config.flops_per_token(settings.context)
-    return one * workers_of(settings, here) * IN_TRAINING
+    one = probe(config, precision_for(settings, here)) * config.flops_per_token(settings.context)
+    return one * workers_of(settings, here)
 
 
 def seconds_left(settings: TrainSettings, started: float) -> float:
@@ -131,9 +126,8 @@ def choose_size(
     is taken to do as many operations a second as the nearest one that was.
     """
     sizes = list(operations)
-    rates = {FIRST if FIRST in operations else sizes[0]: 0.0}
-    for size in rates:
-        rates[size] = tokens_per_s(size)
+    first = FIRST if FIRST in operations else sizes[0]
+    rates = {first: tokens_per_s(first)}
 
     def rate(size: str) -> float:
         nearest = min(rates, key=lambda timed: abs(sizes.index(timed) - sizes.index(size)))
@@ -180,24 +174,16 @@ def foresee(settings: TrainSettings, train_bytes: int, vocabulary: int, started:
         return None
 
 
-def plan_run(
-    settings: TrainSettings, shards: Shards, started: float, progress: Callable[[int, int], None] = lambda *_: None
-) -> Plan:
+def plan_run(settings: TrainSettings, shards: Shards, started: float) -> Plan:
     """The plan of a new run. Raises `EmptyCorpus`, `InvalidSettings` or `NotEnoughMemory`."""
     context, data = data_for(shards, settings)
-    return plan_for(settings, context, data, started, progress)
+    return plan_for(settings, context, data, started)
 
 
-def plan_for(
-    settings: TrainSettings,
-    context: int,
-    data: Data,
-    started: float,
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> Plan:
-    """The plan for such data. `progress` gets the number of models that were timed, and 0."""
+def plan_for(settings: TrainSettings, context: int, data: Data, started: float) -> Plan:
+    """The plan for such data."""
     here = this_machine(settings)
-    bf16, workers = in_bf16(settings, here), workers_of(settings, here)
+    precision, workers = precision_for(settings, here), workers_of(settings, here)
     timed, seconds = settings.minutes is not None, seconds_left(settings, started)
     if settings.size != "auto":
         sizes: Sequence[str] = (settings.size,)
@@ -205,17 +191,13 @@ def plan_for(
         sizes = CANDIDATES if timed else (default_size(data.train_tokens),)
     configs = {size: config_for(size, data.vocabulary, context) for size in sizes}
     operations = {size: config.flops_per_token(context) for size, config in configs.items()}
-    measured = 0
 
     def tokens_per_s(size: str) -> float:
-        nonlocal measured
-        progress(measured, 0)
-        measured += 1
         if not timed:
             return TYPICAL_FLOPS * workers / operations[size]
         if size == FIRST:
             return flops_per_s(settings, here) / operations[size]
-        return probe(configs[size], bf16) * workers * IN_TRAINING
+        return probe(configs[size], precision) * workers
 
     def bits(size: str, rate: float) -> float:
         return expected_bits(configs[size], rate * seconds, data.train_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cllm.machine import mfu
 from cllm.training.plan import Plan
 from cllm.training.recorder import Totals
 
@@ -12,10 +13,12 @@ def summarise(plan: Plan, totals: Totals, compiled: bool, gemm_gflops: float | N
     """Losses in nats per token, times in seconds; figures that do not exist yet are None.
 
     `compiled` says whether the compiled model is in use by now. `gemm_gflops` is the speed of matrix products of all
-    ranks together; "mfu", model FLOPs utilisation (Chowdhery et al. 2022, PaLM), is the share of it that training used.
+    ranks together, of which "mfu" is the share that training used.
     """
     tokens_per_s = totals.tokens / totals.training_s if totals.training_s else None
-    used = None if tokens_per_s is None else tokens_per_s * plan.model.flops_per_token(plan.context) / 1e9
+    share = None
+    if tokens_per_s is not None and gemm_gflops:
+        share = round(mfu(tokens_per_s, plan.model.flops_per_token(plan.context), gemm_gflops), 4)
     spheres = [s.tokens for s in totals.spheres]
     mean = sum(spheres) / len(spheres)
     variance = sum((n - mean) ** 2 for n in spheres) / len(spheres)
@@ -27,7 +30,7 @@ def summarise(plan: Plan, totals: Totals, compiled: bool, gemm_gflops: float | N
         "training_seconds": round(totals.training_s, 3),
         "tokens_per_s": None if tokens_per_s is None else round(tokens_per_s, 1),
         "gemm_gflops": None if gemm_gflops is None else round(gemm_gflops, 1),
-        "mfu": round(used / gemm_gflops, 4) if used is not None and gemm_gflops else None,
+        "mfu": share,
         "initial_loss": totals.initial_loss,
         "first_loss": totals.first_loss,
         "final_loss": totals.loss,

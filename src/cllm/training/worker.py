@@ -48,11 +48,9 @@ def prepare(run: RunDirectory, store: RunStore) -> None:
             save_foreseen(run, foreseen)
         return vocabulary
 
-    def progress(done: int, total: int) -> None:
-        store.append(events.STAGE, {"stage": "planning", "done": done, "total": total})
-
     write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without, vocabulary_for)
-    plan = plan_run(config.settings, Shards.load(run), config.started, progress)
+    store.append(events.STAGE, {"stage": "planning", "done": 0, "total": 0})
+    plan = plan_run(config.settings, Shards.load(run), config.started)
     save_plan(run, plan)
     store.append(events.PLAN, plan_event(plan))
 

@@ -151,7 +151,7 @@ def test_many_passes_are_regularised_unless_the_settings_say_how(monkeypatch: py
 def test_a_model_is_timed_once() -> None:
     probe.cache_clear()
     config = config_for("nano", 512, 64)
-    assert probe(config, False) == probe(config, False) > 0
+    assert probe(config, "fp32") == probe(config, "fp32") > 0
     assert probe.cache_info().misses == 1
 
 
