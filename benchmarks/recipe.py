@@ -45,6 +45,7 @@ class Recipe:
     ffn: float = 3.0  # widths
     share: float = 1.0  # of the training documents
     dropout: float = 0.0  # of what each layer adds to the residual stream
+    rope_theta: float | None = None  # by the context
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -58,6 +59,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "twice the learning rate": {"learning_rate": 2e-3},
     "context 128 and batch 32": {"context": 128, "batch": 32},
     "context 512 and batch 8": {"context": 512, "batch": 8},
+    "context 1024 and batch 4": {"context": 1024, "batch": 4},
+    "rope 10000": {"rope_theta": 10_000.0},
+    "rope 40000": {"rope_theta": 40_000.0},
+    "rope 160000": {"rope_theta": 160_000.0},
+    "rope 1000000": {"rope_theta": 1_000_000.0},
     "decay over 85 %": {"decay_begins": 0.15},
     "embedding of size 0.3": {"embedding_rms": 0.3},
     "prior of 20 pairs": {"prior_pairs": 20.0},
@@ -112,7 +118,8 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     shards = Shards.load(RunDirectory(work))
     end_of_text, T = shards.tokenizer.end_of_text, recipe.context
     config = config_for(recipe.size, shards.tokenizer.vocabulary, T)
-    config = config.model_copy(update={"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)})
+    changed = {"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)}
+    config = config.model_copy(update=changed | ({"rope_theta": recipe.rope_theta} if recipe.rope_theta else {}))
     model = Transformer(config)
     train = shards.train
     if recipe.share < 1:  # documents at even distances

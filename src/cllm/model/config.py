@@ -86,7 +86,11 @@ def parse_size(size: str) -> tuple[int, int]:
 
 
 def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
-    """The model of `size`: heads of 64 features, half as many key-value heads, a feed-forward three times as wide."""
+    """The model of `size`: heads of 64 features, half as many key-value heads, a feed-forward three times as wide.
+
+    The base of the rotary angles grows with the square of the context, so that the slow features, by which heads find
+    tokens at any distance, turn little over a window (docs/recipe.md).
+    """
     layers, width = parse_size(size)
     head_width = HEAD_WIDTH if width >= 2 * HEAD_WIDTH and width % HEAD_WIDTH == 0 else 32
     heads = width // head_width
@@ -99,5 +103,6 @@ def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
         kv_heads=heads // 2 if heads % 2 == 0 else heads,
         head_width=head_width,
         ffn_width=3 * width,
+        rope_theta=10_000.0 * max(1.0, context / 256) ** 2,
         tied=False,
     )

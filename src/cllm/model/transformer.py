@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from cllm.model.config import ModelConfig
 
+ROWS = 128  # of a window whose attention is computed at a time
+
 
 class Linear(nn.Module):
     """y = x Wᵀ without a bias, in the dtype of x."""
@@ -74,6 +76,15 @@ class KVCache:
         return self.keys.shape[3]
 
 
+def attend(q_BHTW: Tensor, k_BHSW: Tensor, v_BHSW: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax attention (B, H, T, W); `mask` is added to the scores. It beats the CPU flash kernel (docs/speed.md)."""
+    scores_BHTS = (q_BHTW @ k_BHSW.transpose(-1, -2)).float() * q_BHTW.shape[-1] ** -0.5
+    if mask is not None:
+        scores_BHTS = scores_BHTS + mask
+    out: Tensor = scores_BHTS.softmax(dim=-1).to(v_BHSW.dtype) @ v_BHSW
+    return out
+
+
 class Attention(nn.Module):
     """Causal grouped-query attention with normalised queries and keys."""
 
@@ -104,13 +115,18 @@ class Attention(nn.Module):
             q = q.view(B, self.kv_heads, group, self.head_width)
         elif group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        # Plain softmax attention: for windows of some hundred tokens it beats the CPU flash kernel (docs/speed.md).
-        scores_BHTS = (q @ k.transpose(-1, -2)).float() * self.head_width**-0.5
-        if mask is not None:
-            scores_BHTS = scores_BHTS + mask
-        y = scores_BHTS.softmax(dim=-1).to(v.dtype) @ v
-        if T > 1:
-            y = y.transpose(1, 2)
+        if T == 1:
+            y = attend(q, k, v, None)
+        else:  # rows by rows, each with the keys that they can see: half of the work is left out in a long window
+            assert mask is not None
+            before = k.shape[2] - T
+            y = torch.cat(
+                [
+                    attend(q[:, :, i:j], k[:, :, : before + j], v[:, :, : before + j], mask[..., i:j, : before + j])
+                    for i, j in zip(range(0, T, ROWS), [*range(ROWS, T, ROWS), T], strict=True)
+                ],
+                dim=2,
+            ).transpose(1, 2)
         out: Tensor = self.o_proj(y.reshape(B, T, self.heads * self.head_width))
         return out
 

@@ -17,6 +17,7 @@ HEAD_START = 0.001438  # million bytes that the start from counts is worth
 REPEATS = 8.755  # passes after the first that are worth as much as new text, if all were counted at once
 RARE = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
 LONG = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
+FITTED_CONTEXT = 256  # of all trials of the fit; a longer one counts as longer tokens do (docs/planner.md)
 
 
 def bytes_per_token(vocabulary: int) -> float:
@@ -41,7 +42,8 @@ def expected_bits(model: ModelConfig, tokens: float, corpus: float) -> float:
     For code like that of the fits, and a learning rate that has decayed at the end.
     """
     thousands = model.vocabulary / 1000
-    learnt = tokens / (tokens + 1e6 * RARE * thousands) * thousands**LONG
+    long = thousands * model.context / FITTED_CONTEXT
+    learnt = tokens / (tokens + 1e6 * RARE * thousands) * long**LONG
     seen = worth(tokens * bytes_per_token(model.vocabulary), corpus) / 1e6 * learnt
     return float(
         LEAST + WEIGHTS * (model.in_layers / 1e6) ** -WEIGHTS_POWER + TEXT * (seen + HEAD_START) ** -TEXT_POWER

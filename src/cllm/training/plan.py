@@ -17,7 +17,9 @@ from cllm.model.config import ModelConfig, config_for
 from cllm.settings import TrainSettings
 
 LEAST_CONTEXT = 16
-TIMED_BATCH = 16  # windows in a step where time is short: more, smaller steps learn more in a minute
+# Where time is short: smaller steps learn more in a minute, and long windows show more of a file (docs/recipe.md).
+TIMED_CONTEXT, TIMED_TOKENS = 512, 4096  # tokens in a window and in a step
+FEWEST_WINDOWS, MOST_WINDOWS = 4, 16  # of such a step
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
 
@@ -87,6 +89,19 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
+def wanted_context(settings: TrainSettings) -> int:
+    """Tokens in a window, if the data allow it."""
+    timed = settings.minutes is not None and "context" not in settings.model_fields_set
+    return TIMED_CONTEXT if timed else settings.context
+
+
+def wanted_batch(settings: TrainSettings, context: int) -> int:
+    """Windows in a step, if the data allow it."""
+    if settings.minutes is None or "batch_size" in settings.model_fields_set:
+        return settings.batch_size
+    return max(FEWEST_WINDOWS, min(MOST_WINDOWS, TIMED_TOKENS // context))
+
+
 def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
     """`wanted`, or the largest power of two of which every sphere has a window."""
     if tokens_per_sphere > wanted:
@@ -97,11 +112,9 @@ def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
     return min(context, wanted)
 
 
-def fitting_batch(settings: TrainSettings, windows: int, spheres: int, notes: list[str]) -> int:
+def fitting_batch(settings: TrainSettings, context: int, windows: int, notes: list[str]) -> int:
     """The batch size, if the data has so many windows; a default one is made smaller, an explicit one refused."""
-    wanted = settings.batch_size
-    if settings.minutes is not None and "batch_size" not in settings.model_fields_set:
-        wanted = TIMED_BATCH
+    wanted = wanted_batch(settings, context)
     if wanted <= windows:
         return wanted
     if "batch_size" in settings.model_fields_set:
@@ -109,7 +122,7 @@ def fitting_batch(settings: TrainSettings, windows: int, spheres: int, notes: li
             f"batch-size = {settings.batch_size}: the data has only {windows} windows of the context; "
             f"use --batch-size {max(1, windows)} or less, a shorter --context, or more data"
         )
-    batch = max(d for d in divisors(spheres) if d <= windows)
+    batch = max(d for d in divisors(settings.spheres) if d <= windows)
     notes.append(f"batch size {batch} instead of {wanted}: the data has only {windows} windows")
     return batch
 
@@ -200,10 +213,10 @@ def make_plan(
     Raises `InvalidSettings` or `NotEnoughMemory`.
     """
     notes: list[str] = []
-    if context != settings.context:
-        notes.append(f"context {context} instead of {settings.context}: a sphere has too few tokens for more")
+    if context != (wanted := wanted_context(settings)):
+        notes.append(f"context {context} instead of {wanted}: a sphere has too few tokens for more")
     windows = settings.spheres * data.windows_per_epoch
-    batch_size = fitting_batch(settings, windows, settings.spheres, notes)
+    batch_size = fitting_batch(settings, context, windows, notes)
     microbatches = choose_microbatches(settings, batch_size, machine.cores)
     ranks, threads = deal_threads(settings, microbatches, machine.cores, notes)
     model = config_for(size, data.vocabulary, context)

@@ -26,6 +26,7 @@ from cllm.training.plan import (
     make_plan,
     precision_for,
     regularised,
+    wanted_context,
     with_passes,
 )
 from cllm.training.shards import Shards
@@ -79,8 +80,8 @@ def workers_of(settings: TrainSettings, here: Machine) -> int:
 
 def flops_per_s(settings: TrainSettings, here: Machine) -> float:
     """Floating point operations a second of a training of a small model, by timing one."""
-    config = config_for(FIRST, REFERENCE_VOCABULARY, settings.context)
-    one = probe(config, precision_for(settings, here)) * config.flops_per_token(settings.context)
+    config = config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
+    one = probe(config, precision_for(settings, here)) * config.flops_per_token(config.context)
     return one * workers_of(settings, here)
 
 
@@ -102,8 +103,8 @@ def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float)
     sizes = CANDIDATES if settings.size == "auto" else (settings.size,)
 
     def bits(vocabulary: int) -> float:
-        configs = [config_for(size, vocabulary, settings.context) for size in sizes]
-        return min(expected_bits(c, operations / c.flops_per_token(settings.context), train_bytes) for c in configs)
+        configs = [config_for(size, vocabulary, wanted_context(settings)) for size in sizes]
+        return min(expected_bits(c, operations / c.flops_per_token(c.context), train_bytes) for c in configs)
 
     return min((v for v in (*VOCABULARIES, most) if v <= most), key=bits)
 
@@ -147,7 +148,7 @@ def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
             f"the training data have {shards.train.tokens.size} tokens, too few for {settings.spheres} spheres: "
             "give more or larger files (2 kB is enough to try)"
         )
-    context = fitting_context(settings.context, least)
+    context = fitting_context(wanted_context(settings), least)
     order = WindowOrder(
         shards.train.tokens, shards.train.offsets, spheres, context, shards.tokenizer.end_of_text, settings.seed
     )
@@ -166,7 +167,7 @@ def foresee(settings: TrainSettings, train_bytes: int, vocabulary: int, started:
     It is made while the text is still being tokenized, so that ranks and kernels can be ready when the data are.
     """
     tokens = int(train_bytes / bytes_per_token(vocabulary))
-    context = fitting_context(settings.context, tokens // settings.spheres)
+    context = fitting_context(wanted_context(settings), tokens // settings.spheres)
     windows = max(1, tokens // settings.spheres // context)
     try:
         return plan_for(settings, context, Data(tokens, tokens // 20, vocabulary, windows, train_bytes), started)

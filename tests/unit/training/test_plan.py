@@ -16,6 +16,7 @@ from cllm.training.plan import (
     extended,
     fitting_context,
     make_plan,
+    wanted_context,
     with_ranks,
 )
 
@@ -64,6 +65,20 @@ def test_a_batch_larger_than_the_data() -> None:
     assert made.batch_size == 12
     assert any("batch size 12 instead of 32" in note for note in made.notes)
     assert any("context 32 instead of 256" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(("context", "batch"), [(64, 16), (256, 16), (512, 8), (1024, 4), (2048, 4)])
+def test_with_a_time_limit_a_step_has_about_as_many_tokens_whatever_the_context(context: int, batch: int) -> None:
+    data = Data(2_000_000, 100_000, 2048, 100, 6_000_000)
+    assert plan(data, context=context, minutes=5).batch_size == batch
+    assert plan(data, context=context, minutes=5, batch_size=24).batch_size == 24
+    assert plan(data, context=context).batch_size == 32
+
+
+def test_with_a_time_limit_windows_are_longer() -> None:
+    assert wanted_context(TrainSettings()) == 256
+    assert wanted_context(TrainSettings(minutes=5)) == 512
+    assert wanted_context(TrainSettings(minutes=5, context=256)) == 256
 
 
 def test_too_little_memory_says_what_to_do() -> None:

@@ -16,7 +16,7 @@ from cllm.errors import InvalidInput
 from cllm.report import palette
 from cllm.settings import SamplingSettings, TrainSettings, problems
 from cllm.studio.state import TheStudio
-from cllm.training.plan import TIMED_BATCH, choose_microbatches, deal_threads
+from cllm.training.plan import choose_microbatches, deal_threads, wanted_batch, wanted_context
 
 LOOK_EVERY_S = 0.3
 
@@ -98,10 +98,12 @@ def check(request: SettingsRequest) -> dict[str, dict[str, str]]:
 def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
     notes: dict[str, str] = {}
     timed = settings.minutes is not None
-    batch = settings.batch_size
+    context = wanted_context(settings)
+    batch = wanted_batch(settings, context)
+    if timed and "context" not in settings.model_fields_set:
+        notes["context"] = f"{context} tokens, because the time is limited; set it for another"
     if timed and "batch_size" not in settings.model_fields_set:
-        batch = TIMED_BATCH
-        notes["batch_size"] = f"{TIMED_BATCH} windows, because the time is limited; set it for another"
+        notes["batch_size"] = f"{batch} windows, because the time is limited; set it for another"
     if timed and "epochs" not in settings.model_fields_set:
         notes["epochs"] = "as many as the time allows; set it to end sooner"
     cores = machine.usable_cores()
