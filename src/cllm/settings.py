@@ -31,7 +31,12 @@ class TrainSettings(Settings):
     learning_rate: float = setting(1e-3, "Peak learning rate", advanced=False, gt=0, le=1)
     epochs: int = setting(10, "Passes through the training data", "epochs", advanced=False, ge=1, le=10_000)
     batch_size: int = setting(
-        32, "Windows in a step, all microbatches together", "windows", advanced=False, ge=1, le=65_536
+        32,
+        "Windows in a step, all microbatches together; with a time limit 4096 tokens' worth, unless set",
+        "windows",
+        advanced=False,
+        ge=1,
+        le=65_536,
     )
     threads: int = setting(
         0, "Worker processes that carry the spheres; 0 = one for each core", "ranks", advanced=False, ge=0, le=1024
@@ -44,7 +49,7 @@ class TrainSettings(Settings):
         gt=0,
         le=100_000,
     )
-    context: int = setting(256, "Tokens in a window", "tokens", ge=16, le=8192)
+    context: int = setting(256, "Tokens in a window; with a time limit 512, unless set", "tokens", ge=16, le=8192)
     warmup_steps: int | None = setting(
         None, "Steps over which the learning rate rises; unset = 2 % of the run", "steps", ge=0, le=1_000_000
     )
