@@ -116,7 +116,7 @@ class Attention(nn.Module):
         elif group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         if T == 1:
-            y = attend(q, k, v, None)
+            y = attend(q, k, v, mask)
         else:  # rows by rows, each with the keys that they can see: half of the work is left out in a long window
             assert mask is not None
             before = k.shape[2] - T
