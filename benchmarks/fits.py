@@ -21,12 +21,11 @@ from torch import Tensor
 
 from benchmarks.measure import command_line, table, write_results
 from cllm.model.config import config_for
-from cllm.training.expected import bytes_per_token
+from cllm.training.expected import FITTED_CONTEXT, bytes_per_token
 
 STARTS = 30  # of the optimization, from random places: it has local minima
 KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+) \| (\d+)")
 SIZE = re.compile(r"(\d+x\d+)(?: \+ vocabulary (\d+))?")
-CONTEXT = 256
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Trial:
     @property
     def weights(self) -> float:
         """Millions, of the layers."""
-        return config_for(self.size, self.vocabulary, CONTEXT).in_layers / 1e6
+        return config_for(self.size, self.vocabulary, FITTED_CONTEXT).in_layers / 1e6
 
     @property
     def text(self) -> float:
