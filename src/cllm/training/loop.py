@@ -23,6 +23,7 @@ VALIDATIONS = 10  # in a run, at least, however few epochs it has
 MOST_ROLLBACKS = 3
 FIRST_WINDOWS = 32  # that the validation before the first step of a run with a time limit scores
 FINISH_S = 1.4  # to measure matrix products, save the final model and end all processes
+SPARE, MOST_SPARE_S = 0.01, 2.0  # of the time, for a machine that is busier at the end than when it was measured
 
 SAVE, STOP, DISCARD, END, COMPILED = 1, 2, 4, 8, 16
 COMMANDS = {"save": SAVE, "stop": STOP, "discard": STOP | DISCARD}
@@ -127,7 +128,8 @@ class Loop:
     def _reserve_s(self) -> float:
         """Seconds to keep for the last validation with its sample, for the memory and for saving."""
         memory_s = self._rememberer.reserve_s(self._validation_s) if self._rememberer is not None else 0.0
-        return FINISH_S + 1.2 * self._validation_s + memory_s
+        spare_s = min(SPARE * 60 * (self._settings.minutes or 0.0), MOST_SPARE_S)
+        return FINISH_S + spare_s + 1.2 * self._validation_s + memory_s
 
     def _flags(self) -> int:
         """Rank 0: the commands that came in, and whether the next step is the last that fits into the time."""
