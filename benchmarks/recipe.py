@@ -46,6 +46,8 @@ class Recipe:
     share: float = 1.0  # of the training documents
     dropout: float = 0.0  # of what each layer adds to the residual stream
     rope_theta: float | None = None  # by the context
+    near: int | None = None  # tokens that all layers but the second look back, 0: all; None: as `config_for` has it
+    fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -60,6 +62,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "context 128 and batch 32": {"context": 128, "batch": 32},
     "context 512 and batch 8": {"context": 512, "batch": 8},
     "context 1024 and batch 4": {"context": 1024, "batch": 4},
+    "context 2048 and batch 4": {"context": 2048, "batch": 4},
+    "near 64": {"near": 64},
+    "near 128": {"near": 128},
+    "near 256": {"near": 256},
+    "all far": {"near": 0},
     "rope 10000": {"rope_theta": 10_000.0},
     "rope 40000": {"rope_theta": 40_000.0},
     "rope 160000": {"rope_theta": 160_000.0},
@@ -107,6 +114,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     from cllm.order import NO_TARGET, WindowOrder
     from cllm.spheres import deal
     from cllm.training import schedule
+    from cllm.training.compiling import compiled_parts
     from cllm.training.shards import Shards, Split
     from cllm.training.trainer import CLIP_NORM, as_tensors
     from cllm.workspace import RunDirectory
@@ -120,7 +128,11 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     config = config_for(recipe.size, shards.tokenizer.vocabulary, T)
     changed = {"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)}
     config = config.model_copy(update=changed | ({"rope_theta": recipe.rope_theta} if recipe.rope_theta else {}))
-    model = Transformer(config)
+    if recipe.near is not None:
+        reach = tuple(T if i == 1 else recipe.near or T for i in range(config.layers))
+        config = config.model_copy(update={"reach": reach})
+    model = Transformer(config, torch.bfloat16 if recipe.fast else torch.float32)
+    parts = compiled_parts() if recipe.fast else {}
     train = shards.train
     if recipe.share < 1:  # documents at even distances
         count = max(1, round(recipe.share * (train.offsets.size - 1)))
@@ -133,7 +145,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     if recipe.induction:
         start_with_induction(model, seed)
     decays = OptimizerSettings(weight_decay=recipe.weight_decay, vocabulary_decay=recipe.vocabulary_decay)
-    optimizer = MuonAdamW(model, decays, torch.float32)
+    optimizer = MuonAdamW(model, decays, model.dtype)
     spheres = 12
     dealt = deal(train.counts, [""] * len(train.counts), spheres, "even")
     order = WindowOrder(train.tokens, train.offsets, dealt, T, end_of_text, seed)
@@ -149,7 +161,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         for _ in range(recipe.batch // windows_at_once):
             batch = order.batch(turn % spheres, turn // spheres * windows_at_once, windows_at_once)
             turn += 1
-            model(*as_tensors(batch), dropout=recipe.dropout).backward()
+            model(*as_tensors(batch), dropout=recipe.dropout, **parts).backward()
             targets += int((batch.targets != NO_TARGET).sum())
         gradients = [p.grad for p in parameters if p.grad is not None]
         for gradient in gradients:
@@ -158,7 +170,8 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         optimizer.gather(optimizer.matrices)
         optimizer.apply(schedule.learning_rate(recipe.learning_rate, progress, 0.02))
         steps, tokens = steps + 1, tokens + recipe.batch * T
-    model.eval()
+    trained, model = model, Transformer(config)
+    model.load_state_dict(trained.state_dict())
     documents = [
         Tokens(ids.astype(int).tolist(), len(shards.tokenizer.decode_bytes(ids.tolist())))
         for ids in shards.validation.documents
@@ -201,6 +214,7 @@ def main() -> None:
     parser.add_argument("--size", default=Recipe.size, help="the size of what does not name one (default %(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="of the training documents (default all)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default 2)")
+    parser.add_argument("--fast", action="store_true", help="bf16 and compiled: for a processor that gains by it")
     parser.add_argument("--redo", action="store_true", help="make trials again that are already there")
     parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a trial, as JSON: what the processes are started with
@@ -214,7 +228,7 @@ def main() -> None:
 
     kept = options.out / "recipe_trials.json"
     trials: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
-    base = replace(Recipe(), size=options.size, share=options.share)
+    base = replace(Recipe(), size=options.size, share=options.share, fast=options.fast)
     names = options.variants.split(",")
     if unknown := [name for name in options.corpora.split(",") if name not in CORPORA]:
         parser.error(f"there is no corpus {unknown[0]!r}: choose of {', '.join(CORPORA)}")
@@ -231,7 +245,8 @@ def main() -> None:
 
     def key(corpus: str, name: str, seed: int) -> str:
         share = "" if options.share == 1 else f" | {options.share:g} of the documents"
-        return f"{corpus} | {options.size} | {options.work:g}e12{share} | {name} | {seed}"
+        fast = " | fast" if options.fast else ""
+        return f"{corpus} | {options.size} | {options.work:g}e12{share} | {name} | {seed}{fast}"
 
     def make(corpus: str, name: str, seed: int) -> None:
         recipe = recipes[name]

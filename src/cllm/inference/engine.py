@@ -5,13 +5,12 @@ Shapes: B sequences, T tokens, V vocabulary, S tokens in the cache.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from cllm.model.transformer import KVCache, Transformer, document_mask
+from cllm.model.transformer import KVCache, Transformer
 
 _CHUNK = 512  # tokens of a prompt that go through the model at once: bounds the memory of the attention scores
 
@@ -29,7 +28,7 @@ class Engine:
         self._model = model
         self._windows: list[list[int]] = []  # what the model sees of each sequence
         self._cache: KVCache
-        self._mask: Tensor | None = None  # (B, 1, 1, context), -inf at padding; None when there is none
+        self._documents: Tensor | None = None  # (B, context), 0 at padding and 1 elsewhere; None when there is none
         self._settled = 0  # tokens in the cache as prefilling and decoding one by one make them, to the last bit
 
     @torch.inference_mode()
@@ -50,8 +49,7 @@ class Engine:
                 if len(window) > self.context:
                     del window[: -max(1, self.context // 2)]
             return self._fill()
-        mask = None if self._mask is None else self._mask[..., : length + 1]
-        hidden = self._model.hidden(torch.tensor(tokens)[:, None], mask, self._cache)
+        hidden = self._model.hidden(torch.tensor(tokens)[:, None], self._documents_of(length + 1), self._cache)
         if self._settled == length:
             self._settled += 1
         return self._model.logits(hidden[:, -1])
@@ -102,7 +100,10 @@ class Engine:
         self._windows = [self._windows[row] for row in rows]
         index = torch.tensor(rows)
         self._cache.keys, self._cache.values = self._cache.keys[:, index], self._cache.values[:, index]
-        self._mask = None if self._mask is None else self._mask[index]
+        self._documents = None if self._documents is None else self._documents[index]
+
+    def _documents_of(self, length: int) -> Tensor | None:
+        return None if self._documents is None else self._documents[:, :length]
 
     def _fill(self) -> Tensor:
         """Prefill the windows; returns scores (B, V) after their last tokens."""
@@ -111,19 +112,12 @@ class Engine:
         ids = torch.tensor([[0] * pad + window for pad, window in zip(padding, self._windows, strict=True)])
         self._cache = KVCache.empty(self._model.config, len(padding), self.context, self._model.dtype)
         self._settled = longest
-        mask = self._mask = None
-        if any(padding):
-            pads = torch.tensor(padding)[:, None]
-            self._mask = torch.zeros(len(padding), self.context).masked_fill(
-                torch.arange(self.context) < pads, -math.inf
-            )
-            self._mask = self._mask[:, None, None]
-            # The padding is a document of its own: it sees itself, so that no row of the softmax is empty.
-            mask = document_mask(torch.arange(longest) == pads)
+        self._documents = None
+        if any(padding):  # is a document of its own: it sees itself, so that no row of the softmax is empty
+            self._documents = (torch.arange(self.context) >= torch.tensor(padding)[:, None]).to(torch.int32)
         for start in range(0, longest, _CHUNK):
             stop = min(start + _CHUNK, longest)
-            part = None if mask is None else mask[:, :, start:stop, :stop]
-            hidden = self._model.hidden(ids[:, start:stop], part, self._cache)
+            hidden = self._model.hidden(ids[:, start:stop], self._documents_of(stop), self._cache)
         return self._model.logits(hidden[:, -1])
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from cllm.errors import InvalidSettings
 
 HEAD_WIDTH = 64
+NEAR = 128  # tokens that most layers look back
+FAR_EVERY = 3  # layers, from the second on: one that looks back over the whole context
 SIZES: dict[str, tuple[int, int]] = {  # name -> (layers, width)
     "nano": (2, 64),
     "micro": (3, 128),
@@ -37,11 +39,14 @@ class ModelConfig(BaseModel):
     ffn_width: int = Field(ge=8, le=65_536)
     rope_theta: float = Field(default=10_000.0, gt=0)
     norm_eps: float = Field(default=1e-6, gt=0)
+    reach: tuple[int, ...] = ()  # tokens that each layer looks back, the token itself included; none: all
     tied: bool = True  # the output layer is the embedding; what `config_for` makes is not tied (docs/recipe.md)
 
     def model_post_init(self, _context: Any) -> None:
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly")
+        if self.reach and (len(self.reach) != self.layers or min(self.reach) < 1):
+            raise ValueError(f"reach = {self.reach}: it must be at least 1 for each of {self.layers} layers")
 
     @property
     def parameters(self) -> int:
@@ -60,10 +65,14 @@ class ModelConfig(BaseModel):
         """Number of weights of the layers: neither embedding nor output layer, which are as large as the vocabulary."""
         return self.multiplied - self.vocabulary * self.width
 
+    def reaches(self, tokens: int) -> list[int]:
+        """How far each layer looks in a sequence of so many tokens."""
+        return [min(tokens, reach) for reach in self.reach] if self.reach else [tokens] * self.layers
+
     def flops_per_token(self, context: int) -> float:
         """Floating point operations of forward and backward for one token (Kaplan et al. 2020; causal attention)."""
-        attention = 6 * self.layers * self.heads * self.head_width * context
-        return 6.0 * self.multiplied + attention
+        seen = sum(reach - reach**2 / (2 * context) for reach in self.reaches(context))  # by a token, on average
+        return 6.0 * self.multiplied + 12 * self.heads * self.head_width * seen
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -85,6 +94,17 @@ def parse_size(size: str) -> tuple[int, int]:
     )
 
 
+def reach_for(layers: int, context: int) -> tuple[int, ...]:
+    """How far each layer looks: the second, which looks for repetitions, and every third from there on over all.
+
+    Layers that look at neighbours and layers that look at everything take turns, as in Longformer (Beltagy et al. 2020)
+    and Gemma 2 and 3. Of a short context all layers see everything.
+    """
+    if context <= 2 * NEAR or layers == 1:
+        return ()
+    return tuple(context if i % FAR_EVERY == 1 else NEAR for i in range(layers))
+
+
 def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
     """The model of `size`: heads of 64 features, half as many key-value heads, a feed-forward three times as wide.
 
@@ -104,5 +124,6 @@ def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:
         head_width=head_width,
         ffn_width=3 * width,
         rope_theta=10_000.0 * max(1.0, context / 256) ** 2,
+        reach=reach_for(layers, context),
         tied=False,
     )

@@ -6,10 +6,11 @@ width, V vocabulary, S tokens in the cache. Weights are kept in fp32 and cast to
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from cllm.model.config import ModelConfig
 
 ROWS = 128  # of a window whose attention is computed at a time
+Kept = tuple[Tensor, Tensor, int]  # keys and values of a layer in a `KVCache`, and how many tokens they are of
 
 
 class Linear(nn.Module):
@@ -76,6 +78,46 @@ class KVCache:
         return self.keys.shape[3]
 
 
+class Rows(NamedTuple):
+    """Queries [first, last) of the new tokens, and the keys [start, stop) of all tokens that any of them can see."""
+
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+def rows_of(length: int, before: int, reach: int) -> list[Rows]:
+    """`length` tokens after `before` others, cut by `ROWS`; each sees `reach` tokens, itself included."""
+    cuts = zip(range(0, length, ROWS), [*range(ROWS, length, ROWS), length], strict=True)
+    return [Rows(i, j, max(0, before + i + 1 - reach), before + j) for i, j in cuts]
+
+
+def masks_of(documents_BS: Tensor | None, length: int, before: int, reach: int) -> list[Tensor | None]:
+    """For each of `rows_of`, what is added to the scores: -inf where a token cannot look. None where it can everywhere.
+
+    A token sees itself and what is less than `reach` before it in its own document; `documents_BS` numbers the
+    documents of all tokens, None says that there is one.
+    """
+    found: list[Tensor | None] = []
+    for first, last, start, stop in rows_of(length, before, reach):
+        mask = None
+        if length > 1:
+            mask = _causal(before + first - start, last - first, stop - start, reach)
+        if documents_BS is not None:
+            ours, others = documents_BS[:, before + first : before + last, None], documents_BS[:, None, start:stop]
+            mask = torch.where(ours == others, torch.zeros(()) if mask is None else mask, -math.inf)[:, None]
+        found.append(mask)
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _causal(offset: int, rows: int, keys: int, reach: int) -> Tensor:
+    """(rows, keys): 0 where row i, which is key i + offset itself, sees a key, else -inf."""
+    distance = torch.arange(offset, offset + rows)[:, None] - torch.arange(keys)
+    return torch.zeros(rows, keys).masked_fill((distance < 0) | (distance >= reach), -math.inf)
+
+
 def attend(q_BHTW: Tensor, k_BHSW: Tensor, v_BHSW: Tensor, mask: Tensor | None) -> Tensor:
     """Softmax attention (B, H, T, W); `mask` is added to the scores. It beats the CPU flash kernel (docs/speed.md)."""
     scores_BHTS = (q_BHTW @ k_BHSW.transpose(-1, -2)).float() * q_BHTW.shape[-1] ** -0.5
@@ -99,34 +141,29 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.head_width, config.norm_eps)
 
     def forward(
-        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor, int] | None
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, reach: int, masks: list[Tensor | None], cache: Kept | None
     ) -> Tensor:
         B, T, _ = x_BTD.shape
+        before = 0
         q = self.q_norm(self.q_proj(x_BTD).view(B, T, self.heads, self.head_width))
         k = self.k_norm(self.k_proj(x_BTD).view(B, T, self.kv_heads, self.head_width))
         v = self.v_proj(x_BTD).view(B, T, self.kv_heads, self.head_width).transpose(1, 2)
         q, k = rotate(q, cos, sin).transpose(1, 2), rotate(k, cos, sin).transpose(1, 2)
         if cache is not None:
-            keys, values, start = cache
-            keys[:, :, start : start + T], values[:, :, start : start + T] = k, v
-            k, v = keys[:, :, : start + T], values[:, :, : start + T]
+            keys, values, before = cache
+            keys[:, :, before : before + T], values[:, :, before : before + T] = k, v
+            k, v = keys[:, :, : before + T], values[:, :, : before + T]
         group = self.heads // self.kv_heads
         if T == 1:  # decoding: the queries of a group are rows of one product with their key-value head
             q = q.view(B, self.kv_heads, group, self.head_width)
         elif group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        if T == 1:
-            y = attend(q, k, v, mask)
-        else:  # rows by rows, each with the keys that they can see: half of the work is left out in a long window
-            assert mask is not None
-            before = k.shape[2] - T
-            y = torch.cat(
-                [
-                    attend(q[:, :, i:j], k[:, :, : before + j], v[:, :, : before + j], mask[..., i:j, : before + j])
-                    for i, j in zip(range(0, T, ROWS), [*range(ROWS, T, ROWS), T], strict=True)
-                ],
-                dim=2,
-            ).transpose(1, 2)
+        # Rows by rows, each with the keys that they can see: half of the work is left out in a long window.
+        parts = []
+        for (first, last, start, stop), mask in zip(rows_of(T, before, reach), masks, strict=True):
+            rows = q if T == 1 else q[:, :, first:last]
+            parts.append(attend(rows, k[:, :, start:stop], v[:, :, start:stop], mask))
+        y = parts[0] if T == 1 else torch.cat(parts, dim=2).transpose(1, 2)
         out: Tensor = self.o_proj(y.reshape(B, T, self.heads * self.head_width))
         return out
 
@@ -160,12 +197,34 @@ class Block(nn.Module):
         x_BTD: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | None,
-        cache: tuple[Tensor, Tensor, int] | None,
-        dropout: float = 0.0,
+        reach: int,
+        masks: list[Tensor | None],
+        cache: Kept | None,
+        drop: Drop | None = None,
     ) -> Tensor:
-        x_BTD = x_BTD + F.dropout(self.self_attn(self.input_layernorm(x_BTD), cos, sin, mask, cache), dropout)
-        return x_BTD + F.dropout(self.mlp(self.post_attention_layernorm(x_BTD)), dropout)
+        seen = self.self_attn(self.input_layernorm(x_BTD), cos, sin, reach, masks, cache)
+        x_BTD = x_BTD + (seen if drop is None else drop(0, seen))
+        made = self.mlp(self.post_attention_layernorm(x_BTD))
+        return x_BTD + (made if drop is None else drop(1, made))
+
+
+class Drop(NamedTuple):
+    """Dropout (Srivastava et al. 2014) of what the two parts of a layer add, to a 256th: random bytes (2, B, T, D)."""
+
+    noise: Tensor
+    share: float
+
+    def __call__(self, part: int, x_BTD: Tensor) -> Tensor:
+        """`x_BTD` with about `share` of its elements zero, and the others larger."""
+        least = round(256 * self.share)
+        return torch.where(self.noise[part] >= least, x_BTD * (256 / (256 - least)), 0.0)
+
+
+def noise(*shape: int) -> Tensor:
+    """Random bytes from torch's generator, which draws eight at once: single ones would take six times as long."""
+    size = math.prod(shape)
+    drawn = torch.empty(-(-size // 8), dtype=torch.int64).random_(-(2**63), None)
+    return drawn.view(torch.uint8)[:size].view(shape)
 
 
 def run_block(block: Block, *arguments: Any) -> Tensor:
@@ -178,18 +237,6 @@ def summed_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor
     """Sum of the losses in nats over all targets that are not negative; fp32."""
     logits_NV = F.linear(hidden_ND, head_VD.to(hidden_ND.dtype)).float()
     return F.cross_entropy(logits_NV, targets_N, ignore_index=-1, reduction="sum")
-
-
-def document_mask(starts_BT: Tensor) -> Tensor:
-    """Additive mask (B, 1, T, T): a token sees itself and what is before it in its own document.
-
-    `starts_BT` is True where a document begins.
-    """
-    document = starts_BT.cumsum(dim=1)
-    T = starts_BT.shape[1]
-    causal = torch.ones(T, T, dtype=torch.bool, device=starts_BT.device).tril()
-    visible = (document[:, :, None] == document[:, None, :]) & causal
-    return torch.zeros(visible.shape, device=starts_BT.device).masked_fill(~visible, -math.inf)[:, None]
 
 
 class Transformer(nn.Module):
@@ -221,28 +268,30 @@ class Transformer(nn.Module):
     def hidden(
         self,
         ids_BT: Tensor,
-        mask: Tensor | None = None,
+        documents_BS: Tensor | None = None,
         cache: KVCache | None = None,
         run: Callable[..., Tensor] = run_block,
         dropout: float = 0.0,
     ) -> Tensor:
         """Activations (B, T, D) after the last norm. With `cache`, tokens follow what is in it, and are added to it.
 
+        `documents_BS` numbers the documents of all tokens, those in the cache included: tokens of others are not seen.
         `run` is `run_block` or its compiled form; `dropout` the share of what each part of a layer adds that is left
-        out at random (Srivastava et al. 2014), by torch's generator. Positions beyond the trained context are rotated
-        further, not refused; callers that care keep within it.
+        out at random, by torch's generator. Positions beyond the trained context are rotated further, not refused;
+        callers that care keep within it.
         """
         T = ids_BT.shape[1]
         start = cache.length if cache is not None else 0
         if start + T > self._angles[0].shape[0]:
             self._angles = rotations(self.config, 2 * (start + T), self.dtype)
         cos, sin = self._angles[0][start : start + T], self._angles[1][start : start + T]
-        if mask is None and T > 1:
-            mask = torch.full((T, start + T), -math.inf, device=ids_BT.device).triu(start + 1)
+        reaches = self.config.reaches(start + T)
+        masks = {reach: masks_of(documents_BS, T, start, reach) for reach in set(reaches)}
         x = self.embed_tokens(ids_BT).to(self.dtype)
         for i, layer in enumerate(self.layers):
             kept = None if cache is None else (cache.keys[i], cache.values[i], start)
-            x = run(layer, x, cos, sin, mask, kept, dropout)
+            drop = Drop(noise(2, *x.shape), dropout) if dropout else None
+            x = run(layer, x, cos, sin, reaches[i], masks[reaches[i]], kept, drop)
         if cache is not None:
             cache.length += T
         out: Tensor = self.norm(x)
@@ -268,7 +317,9 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Sum of the losses in nats over all targets that are not negative; a scalar in fp32.
 
+        `starts_BT` is True where a document begins.
         `run` and `loss` are `run_block` and `summed_loss`, or their compiled forms; `dropout` is as for `hidden`.
         """
-        hidden = self.hidden(ids_BT, document_mask(starts_BT), run=run, dropout=dropout)
+        documents = starts_BT.cumsum(dim=1, dtype=torch.int32)
+        hidden = self.hidden(ids_BT, documents, run=run, dropout=dropout)
         return loss(hidden.flatten(0, 1), self._head_VD, targets_BT.flatten())

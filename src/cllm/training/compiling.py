@@ -31,7 +31,7 @@ def compiled_parts() -> dict[str, Callable[..., object]]:
 
 
 def fill(shape: Shape) -> None:
-    """Compile everything of `shape`, by a forward and backward pass of one layer; torch's cache keeps it."""
+    """Compile all of `shape`, by a forward and backward pass of one layer of each reach; torch's cache keeps it."""
     torch.set_num_threads(shape.threads)
     load_compiler()
     model = Transformer(shape.model, torch.bfloat16 if shape.precision == "bf16" else torch.float32)

@@ -39,7 +39,7 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    model: ModelConfig  # of one layer
+    model: ModelConfig  # of one layer of each reach
     windows: int  # of a microbatch
     precision: str
     threads: int  # of a rank
@@ -48,9 +48,9 @@ class Shape(BaseModel):
     @staticmethod
     def of(plan: Plan) -> Shape:
         """What the ranks of `plan` compile."""
-        one = plan.model.model_copy(update={"layers": 1})
+        reach = tuple(sorted(set(plan.model.reach)))
         return Shape(
-            model=one,
+            model=plan.model.model_copy(update={"layers": max(1, len(reach)), "reach": reach}),
             windows=plan.windows_per_microbatch,
             precision=plan.precision,
             threads=plan.threads_per_rank,

@@ -21,7 +21,7 @@ from cllm.training.validation import Score, Validator
 
 VALIDATIONS = 10  # in a run, at least, however few epochs it has
 MOST_ROLLBACKS = 3
-FIRST_WINDOWS = 32  # that the validation before the first step of a run with a time limit scores
+FIRST_TOKENS = 16_384  # that the validation before the first step of a run with a time limit scores
 FINISH_S = 1.4  # to measure matrix products, save the final model and end all processes
 SPARE, MOST_SPARE_S = 0.01, 2.0  # of the time, for a machine that is busier at the end than when it was measured
 
@@ -172,14 +172,15 @@ class Loop:
         begun = time.monotonic()
         # An untrained model has about the same loss everywhere: when time is short, little of it goes into that.
         first = self.totals.step == 0 and self.plan.deadline is not None
-        score = self._validator.score(self.trainer.model, FIRST_WINDOWS if first else None)
+        fewest = max(1, FIRST_TOKENS // self.plan.context)
+        score = self._validator.score(self.trainer.model, fewest if first else None)
         score_s = time.monotonic() - begun
         self._validated_at = self.totals.step
         if score is not None:
             self._judge(score, score_s)
         begun = time.monotonic()
         self._sample()
-        share = min(1.0, FIRST_WINDOWS / max(1, self._validator.windows)) if first else 1.0
+        share = min(1.0, fewest / max(1, self._validator.windows)) if first else 1.0
         self._validation_s = score_s / share + time.monotonic() - begun
 
     def _sample(self) -> None:

@@ -18,7 +18,7 @@ from cllm.settings import TrainSettings
 
 LEAST_CONTEXT = 16
 # Where time is short: smaller steps learn more in a minute, and long windows show more of a file (docs/recipe.md).
-TIMED_CONTEXT, TIMED_TOKENS = 512, 4096  # tokens in a window and in a step
+TIMED_CONTEXT, TIMED_TOKENS = 1024, 4096  # tokens in a window and in a step
 FEWEST_WINDOWS, MOST_WINDOWS = 4, 16  # of such a step
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
@@ -155,7 +155,7 @@ def memory_needed(model: ModelConfig, plan_ranks: int, windows: int, context: in
     weights = 4 * model.parameters * 11
     tokens = windows * context
     activations = tokens * (model.layers * (14 * model.width + 5 * model.ffn_width) * 4 + 10 * model.vocabulary)
-    scores = windows * model.heads * context**2 * model.layers * 10
+    scores = tokens * model.heads * sum(model.reaches(context)) * 10
     return plan_ranks * (weights + activations + scores + (350 << 20))
 
 

@@ -39,6 +39,7 @@ MOST_PASSES = 60  # through the data; of more, a network only learns the files b
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_WINDOWS, PROBE_REPEATS, PROBE_S = 2, 5, 0.5  # at most so many repeats or seconds a model, after the first
+COMPILED = 1.25  # times as fast as what is timed is a training that is compiled, with its optimizer (docs/planner.md)
 REFERENCE_VOCABULARY = 2048  # at which it is timed
 VOCABULARIES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 
@@ -85,6 +86,11 @@ def flops_per_s(settings: TrainSettings, here: Machine) -> float:
     return one * workers_of(settings, here)
 
 
+def gain_of_compiling(settings: TrainSettings, here: Machine, seconds: float) -> float:
+    """What the speed of a training of so many seconds is taken times."""
+    return COMPILED if compile_pays(settings, here, seconds) else 1.0
+
+
 def seconds_left(settings: TrainSettings, started: float) -> float:
     """Of the time given, to train in."""
     minutes = float("inf") if settings.minutes is None else settings.minutes
@@ -99,7 +105,8 @@ def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float)
     most = suggested_vocabulary(train_bytes)
     if settings.minutes is None:
         return most
-    operations = flops_per_s(settings, this_machine(settings)) * seconds_left(settings, started)
+    here, seconds = this_machine(settings), seconds_left(settings, started)
+    operations = flops_per_s(settings, here) * gain_of_compiling(settings, here, seconds) * seconds
     sizes = CANDIDATES if settings.size == "auto" else (settings.size,)
 
     def bits(vocabulary: int) -> float:
@@ -186,6 +193,7 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
     here = this_machine(settings)
     precision, workers = precision_for(settings, here), workers_of(settings, here)
     timed, seconds = settings.minutes is not None, seconds_left(settings, started)
+    gain = gain_of_compiling(settings, here, seconds)
     if settings.size != "auto":
         sizes: Sequence[str] = (settings.size,)
     else:
@@ -197,8 +205,8 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
         if not timed:
             return TYPICAL_FLOPS * workers / operations[size]
         if size == FIRST:
-            return flops_per_s(settings, here) / operations[size]
-        return probe(configs[size], precision) * workers
+            return gain * flops_per_s(settings, here) / operations[size]
+        return gain * probe(configs[size], precision) * workers
 
     def bits(size: str, rate: float) -> float:
         return expected_bits(configs[size], rate * seconds, data.train_bytes)

@@ -15,7 +15,7 @@ from cllm.order import NO_TARGET
 from cllm.tokenizer import Tokenizer
 from cllm.training.shards import Split
 
-WINDOWS_AT_A_TIME = 8
+TOKENS_AT_A_TIME = 2048
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Validator:
         chosen = min(windows.count, max(1, most_tokens // context))
         self._windows = windows
         self._places = [int(i * windows.count / chosen) for i in range(chosen)] if windows.tokens else []
+        self._at_a_time = max(1, TOKENS_AT_A_TIME // context)
         self._rank, self._ranks = rank, ranks
         self._bytes_of = np.array([len(tokenizer.token_bytes(t)) for t in range(tokenizer.vocabulary)], dtype=np.int64)
 
@@ -58,7 +59,7 @@ class Validator:
         places = self._places[:: max(1, len(self._places) // (windows or len(self._places) or 1))]
         if not places:
             return None
-        batches = [places[i : i + WINDOWS_AT_A_TIME] for i in range(0, len(places), WINDOWS_AT_A_TIME)]
+        batches = [places[i : i + self._at_a_time] for i in range(0, len(places), self._at_a_time)]
         sums = torch.zeros(len(batches), 3, dtype=torch.float64)
         for number in range(self._rank, len(batches), self._ranks):
             parts = [self._windows.batch(place, 1) for place in batches[number]]

@@ -12,7 +12,7 @@ from torch import Tensor
 from cllm.model.bigram import start_from_bigrams
 from cllm.model.config import ModelConfig, config_for
 from cllm.model.heads import start_with_induction
-from cllm.model.transformer import Transformer, rotate
+from cllm.model.transformer import Transformer, masks_of, rotate
 
 T = 96
 SOURCE = inspect.getsource(argparse) + inspect.getsource(typing)
@@ -25,7 +25,7 @@ def attention(model: Transformer, ids: Tensor, layer: int) -> Tensor:
     mask = torch.full((T, T), -torch.inf).triu(1)
     cos, sin = (table[:T] for table in model._angles)
     for before in model.layers[:layer]:  # type: ignore[union-attr]
-        x = before(x, cos, sin, mask, None)
+        x = before(x, cos, sin, T, masks_of(None, T, 0, T), None)
     block = model.layers[layer]
     a, x = block.self_attn, block.input_layernorm(x)
     q = rotate(a.q_norm(a.q_proj(x).view(T, a.heads, a.head_width)), cos, sin).transpose(0, 1)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from cllm.model.config import config_for
+from cllm.settings import TrainSettings
 from cllm.training import kernels
 from cllm.training.kernels import KernelCache, Precompiler, Shape, cache_directory
+from cllm.training.plan import Data, Machine, make_plan
 
 
 def shape(size: str = "nano", vocabulary: int = 512, windows: int = 4, context: int = 64) -> Shape:
@@ -29,6 +31,18 @@ def test_what_the_compiled_code_depends_on() -> None:
     assert shape().key == shape(vocabulary=1024).key  # the layer's; the loss has a mark of its own
     others = [shape("micro"), shape(windows=5), shape(context=128), shape().model_copy(update={"precision": "bf16"})]
     assert len({s.key for s in (shape(), *others)}) == 5
+
+
+def test_layers_that_look_differently_far_are_compiled_each() -> None:
+    model = config_for("6x128", 512, 512)
+    plan = make_plan(
+        TrainSettings(minutes=5), "6x128", 512, Data(10**6, 10**5, 512, 100, 10**6), Machine(2, 1 << 40, False, True),
+        1e4, 0.0,
+    )  # fmt: skip
+    assert plan.model == model and len(set(model.reach)) == 2
+    one_each = Shape.of(plan).model
+    assert one_each.layers == 2 and set(one_each.reach) == set(model.reach)
+    assert Shape.model_validate_json(Shape.of(plan).model_dump_json()) == Shape.of(plan)
 
 
 def test_a_shape_is_complete_for_one_vocabulary(cache: KernelCache) -> None:

@@ -77,7 +77,7 @@ def test_with_a_time_limit_a_step_has_about_as_many_tokens_whatever_the_context(
 
 def test_with_a_time_limit_windows_are_longer() -> None:
     assert wanted_context(TrainSettings()) == 256
-    assert wanted_context(TrainSettings(minutes=5)) == 512
+    assert wanted_context(TrainSettings(minutes=5)) == 1024
     assert wanted_context(TrainSettings(minutes=5, context=256)) == 256
 
 

@@ -148,6 +148,18 @@ def test_many_passes_are_regularised_unless_the_settings_say_how(monkeypatch: py
     assert asked(20, dropout=0.0, weight_decay=0.2) == (0.0, 0.2)
 
 
+def test_a_training_that_is_compiled_is_expected_to_get_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
+    monkeypatch.setattr(planner, "probe", lambda *_: 10_000.0)
+
+    def expected(**settings: object) -> float:
+        made = plan_for(TrainSettings(minutes=5, size="3x128", **settings), 256, DATA, time.time())  # type: ignore[arg-type]
+        assert made.expected_bits_per_byte is not None
+        return made.expected_bits_per_byte
+
+    assert expected(compile="on") < expected(compile="off")
+
+
 def test_a_model_is_timed_once() -> None:
     probe.cache_clear()
     config = config_for("nano", 512, 64)
