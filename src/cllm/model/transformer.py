@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cllm.model.config import ModelConfig
 
-ROWS = 128  # of a window whose attention is computed at a time
+ROWS = 256  # of a window whose attention is computed at a time
 Kept = tuple[Tensor, Tensor, int]  # keys and values of a layer in a `KVCache`, and how many tokens they are of
 
 
@@ -93,12 +93,19 @@ def rows_of(length: int, before: int, reach: int) -> list[Rows]:
     return [Rows(i, j, max(0, before + i + 1 - reach), before + j) for i, j in cuts]
 
 
+def in_blocks(length: int, before: int, reach: int) -> bool:
+    """Whether a layer can compute its attention in equal blocks of `reach` tokens, each with the block before it."""
+    return before == 0 and length > reach and length % reach == 0
+
+
 def masks_of(documents_BS: Tensor | None, length: int, before: int, reach: int) -> list[Tensor | None]:
     """For each of `rows_of`, what is added to the scores: -inf where a token cannot look. None where it can everywhere.
 
-    A token sees itself and what is less than `reach` before it in its own document; `documents_BS` numbers the
+    Where attention is computed `in_blocks`, one mask (B or 1, 1, blocks, reach, 2 reach) for all. A token sees itself and what is less than `reach` before it in its own document; `documents_BS` numbers the
     documents of all tokens, None says that there is one.
     """
+    if in_blocks(length, before, reach):
+        return [_mask_of_blocks(documents_BS, length, reach)]
     found: list[Tensor | None] = []
     for first, last, start, stop in rows_of(length, before, reach):
         mask = None
@@ -109,6 +116,21 @@ def masks_of(documents_BS: Tensor | None, length: int, before: int, reach: int) 
             mask = torch.where(ours == others, torch.zeros(()) if mask is None else mask, -math.inf)[:, None]
         found.append(mask)
     return found
+
+
+def _mask_of_blocks(documents_BS: Tensor | None, length: int, reach: int) -> Tensor:
+    blocks = length // reach
+    mask = _causal(reach, reach, 2 * reach, reach).expand(1, blocks, reach, 2 * reach)
+    if documents_BS is None:
+        documents_BS = torch.zeros(1, length, dtype=torch.int32)
+    ours = documents_BS.view(-1, blocks, reach)
+    keys = with_block_before(ours[:, :, :, None], -1)[:, :, None, :, 0]  # nothing stands before the first block
+    return torch.where(ours[:, :, :, None] == keys, mask, -math.inf)[:, None]
+
+
+def with_block_before(x: Tensor, fill: int) -> Tensor:
+    """Of blocks (..., blocks, R, W) each with the one before it: (..., blocks, 2 R, W). `fill` stands before the first."""
+    return torch.cat((F.pad(x[..., :-1, :, :], (0, 0, 0, 0, 1, 0), value=fill), x), dim=-2)
 
 
 @functools.lru_cache(maxsize=256)
@@ -158,12 +180,15 @@ class Attention(nn.Module):
             q = q.view(B, self.kv_heads, group, self.head_width)
         elif group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        # Rows by rows, each with the keys that they can see: half of the work is left out in a long window.
-        parts = []
-        for (first, last, start, stop), mask in zip(rows_of(T, before, reach), masks, strict=True):
-            rows = q if T == 1 else q[:, :, first:last]
-            parts.append(attend(rows, k[:, :, start:stop], v[:, :, start:stop], mask))
-        y = parts[0] if T == 1 else torch.cat(parts, dim=2).transpose(1, 2)
+        if in_blocks(T, before, reach):
+            q, k, v = (x.unflatten(2, (-1, reach)) for x in (q, k, v))
+            y = attend(q, with_block_before(k, 0), with_block_before(v, 0), masks[0]).flatten(2, 3).transpose(1, 2)
+        else:  # rows by rows, each with the keys that they can see: half of the work is left out in a long window
+            parts = []
+            for (first, last, start, stop), mask in zip(rows_of(T, before, reach), masks, strict=True):
+                rows = q if T == 1 else q[:, :, first:last]
+                parts.append(attend(rows, k[:, :, start:stop], v[:, :, start:stop], mask))
+            y = parts[0] if T == 1 else torch.cat(parts, dim=2).transpose(1, 2)
         out: Tensor = self.o_proj(y.reshape(B, T, self.heads * self.head_width))
         return out
 

@@ -31,7 +31,6 @@ MOST_BYTES = 512 << 20  # that the kernels of all shapes may take; one takes abo
 IN_USE_S = 86_400.0  # since a shape was last used, in which it is not removed
 CACHE_VARIABLE = "CLLM_CACHE"  # names another place for the cache
 TORCH_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # where torch keeps all that it compiles
-NICENESS = 5  # of the process that compiles: the ranks come first, but it must not take for ever
 
 
 class Shape(BaseModel):

@@ -23,7 +23,7 @@ from cllm.machine import cpp_compiler
 from cllm.prompts import main_language, prompts_for
 from cllm.runstore import RunStore
 from cllm.training import lifeline
-from cllm.training.kernels import NICENESS, Shape
+from cllm.training.kernels import Shape
 from cllm.training.plan import Plan
 from cllm.training.runconfig import RunConfig, load_foreseen, load_plan, save_foreseen, save_plan
 from cllm.training.shards import Shards, write_shards
@@ -57,7 +57,6 @@ def prepare(run: RunDirectory, store: RunStore) -> None:
 
 def compile_ahead(run: RunDirectory, store: RunStore) -> None:
     """Fill the cache of kernels for the shape in the environment; nobody minds if that cannot be done."""
-    os.nice(NICENESS)
     if cpp_compiler() is None:
         os._exit(1)
     from cllm.training.compiling import fill
