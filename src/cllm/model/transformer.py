@@ -101,8 +101,9 @@ def in_blocks(length: int, before: int, reach: int) -> bool:
 def masks_of(documents_BS: Tensor | None, length: int, before: int, reach: int) -> list[Tensor | None]:
     """For each of `rows_of`, what is added to the scores: -inf where a token cannot look. None where it can everywhere.
 
-    Where attention is computed `in_blocks`, one mask (B or 1, 1, blocks, reach, 2 reach) for all. A token sees itself and what is less than `reach` before it in its own document; `documents_BS` numbers the
-    documents of all tokens, None says that there is one.
+    A token sees itself and what is less than `reach` before it in its own document; `documents_BS` numbers the
+    documents of all tokens, None says that there is one. Where attention is computed `in_blocks` there is one mask for
+    all of them: (B or 1, 1, blocks, reach, 2 reach).
     """
     if in_blocks(length, before, reach):
         return [_mask_of_blocks(documents_BS, length, reach)]
@@ -129,11 +130,11 @@ def _mask_of_blocks(documents_BS: Tensor | None, length: int, reach: int) -> Ten
 
 
 def with_block_before(x: Tensor, fill: int) -> Tensor:
-    """Of blocks (..., blocks, R, W) each with the one before it: (..., blocks, 2 R, W). `fill` stands before the first."""
+    """Of blocks (..., N, R, W) each with the one before it: (..., N, 2 R, W). Before the first one stands `fill`."""
     return torch.cat((F.pad(x[..., :-1, :, :], (0, 0, 0, 0, 1, 0), value=fill), x), dim=-2)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _causal(offset: int, rows: int, keys: int, reach: int) -> Tensor:
     """(rows, keys): 0 where row i, which is key i + offset itself, sees a key, else -inf."""
     distance = torch.arange(offset, offset + rows)[:, None] - torch.arange(keys)
