@@ -62,6 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "context 128 and batch 32": {"context": 128, "batch": 32},
     "context 512 and batch 8": {"context": 512, "batch": 8},
     "context 1024 and batch 4": {"context": 1024, "batch": 4},
+    "context 2048 and batch 2": {"context": 2048, "batch": 2},
     "context 2048 and batch 4": {"context": 2048, "batch": 4},
     "near 64": {"near": 64},
     "near 128": {"near": 128},

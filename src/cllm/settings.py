@@ -49,7 +49,9 @@ class TrainSettings(Settings):
         gt=0,
         le=100_000,
     )
-    context: int = setting(256, "Tokens in a window; with a time limit 1024, unless set", "tokens", ge=16, le=8192)
+    context: int = setting(
+        256, "Tokens in a window; with a time limit 1024 or 2048, unless set", "tokens", ge=16, le=8192
+    )
     warmup_steps: int | None = setting(
         None, "Steps over which the learning rate rises; unset = 2 % of the run", "steps", ge=0, le=1_000_000
     )

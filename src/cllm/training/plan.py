@@ -18,7 +18,9 @@ from cllm.settings import TrainSettings
 
 LEAST_CONTEXT = 16
 # Where time is short: smaller steps learn more in a minute, and long windows show more of a file (docs/recipe.md).
-TIMED_CONTEXT, TIMED_TOKENS = 1024, 4096  # tokens in a window and in a step
+SHORT_CONTEXT, LONG_CONTEXT = 1024, 2048  # tokens in a window; the second needs steps that are too few in minutes
+LONG_PAYS_FROM = 6e6  # tokens that the planner's smallest model would read in the time
+TIMED_TOKENS = 4096  # in a step
 FEWEST_WINDOWS, MOST_WINDOWS = 4, 16  # of such a step
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
@@ -89,10 +91,11 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def wanted_context(settings: TrainSettings) -> int:
-    """Tokens in a window, if the data allow it."""
-    timed = settings.minutes is not None and "context" not in settings.model_fields_set
-    return TIMED_CONTEXT if timed else settings.context
+def wanted_context(settings: TrainSettings, tokens: float = 0.0) -> int:
+    """Tokens in a window, if the data allow it; `tokens` is how many a small model would read in a limited time."""
+    if settings.minutes is None or "context" in settings.model_fields_set:
+        return settings.context
+    return LONG_CONTEXT if tokens >= LONG_PAYS_FROM else SHORT_CONTEXT
 
 
 def wanted_batch(settings: TrainSettings, context: int) -> int:
@@ -213,8 +216,6 @@ def make_plan(
     Raises `InvalidSettings` or `NotEnoughMemory`.
     """
     notes: list[str] = []
-    if context != (wanted := wanted_context(settings)):
-        notes.append(f"context {context} instead of {wanted}: a sphere has too few tokens for more")
     windows = settings.spheres * data.windows_per_epoch
     batch_size = fitting_batch(settings, context, windows, notes)
     microbatches = choose_microbatches(settings, batch_size, machine.cores)
@@ -263,6 +264,11 @@ def regularised(plan: Plan, settings: TrainSettings, passes: float) -> Plan:
     return plan.model_copy(update=fitting._asdict() | set_ones)
 
 
+def with_note(plan: Plan, note: str) -> Plan:
+    """The plan with one more thing for people to know."""
+    return plan.model_copy(update={"notes": (*plan.notes, note)})
+
+
 def with_epochs(plan: Plan, epochs: int) -> Plan:
     """The plan with an end after `epochs` passes through the data, if the time does not end it before."""
     steps = max(1, math.ceil(epochs * plan.steps_per_epoch))
@@ -274,7 +280,7 @@ def with_passes(plan: Plan, passes: int) -> Plan:
     note = (
         f"ends after {passes} passes through the data, before its time: more would be learnt by heart; --epochs sets it"
     )
-    return with_epochs(plan, passes).model_copy(update={"notes": (*plan.notes, note)})
+    return with_note(with_epochs(plan, passes), note)
 
 
 def with_ranks(plan: Plan, threads: int) -> Plan:

@@ -27,6 +27,7 @@ from cllm.training.plan import (
     precision_for,
     regularised,
     wanted_context,
+    with_note,
     with_passes,
 )
 from cllm.training.shards import Shards
@@ -38,7 +39,7 @@ FIRST = "2x128"  # is timed before any other: the speed of the others is guessed
 MOST_PASSES = 60  # through the data; of more, a network only learns the files by heart
 OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
-PROBE_WINDOWS, PROBE_REPEATS, PROBE_S = 2, 5, 0.5  # at most so many repeats or seconds a model, after the first
+PROBE_TOKENS, PROBE_REPEATS, PROBE_S = 1024, 5, 0.5  # at most so many repeats or seconds a model, after the first
 COMPILED = 1.25  # times as fast as what is timed is a training that is compiled, with its optimizer (docs/planner.md)
 REFERENCE_VOCABULARY = 2048  # at which it is timed
 VOCABULARIES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
@@ -64,7 +65,7 @@ def probe(config: ModelConfig, precision: machine.Precision) -> float:
     torch.set_num_threads(1)
     model = Transformer(config, torch.bfloat16 if precision == "bf16" else torch.float32)
     model.initialise(0)
-    ids = torch.zeros(PROBE_WINDOWS, config.context, dtype=torch.int64)
+    ids = torch.zeros(max(1, PROBE_TOKENS // config.context), config.context, dtype=torch.int64)
     starts = torch.zeros_like(ids, dtype=torch.bool)
     times: list[float] = []
     while len(times) < 2 or (len(times) <= PROBE_REPEATS and sum(times[1:]) < PROBE_S):  # the first one prepares
@@ -84,6 +85,17 @@ def flops_per_s(settings: TrainSettings, here: Machine) -> float:
     config = config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
     one = probe(config, precision_for(settings, here)) * config.flops_per_token(config.context)
     return one * workers_of(settings, here)
+
+
+def context_for(settings: TrainSettings, train_tokens: float) -> int:
+    """Tokens in a window, if the data allow it: what is set, or what time, machine and data are enough for."""
+    if settings.minutes is None or "context" in settings.model_fields_set:
+        return wanted_context(settings)
+    here, seconds = this_machine(settings), 60 * settings.minutes
+    operations = gain_of_compiling(settings, here, seconds) * flops_per_s(settings, here) * seconds
+    first = config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
+    tokens = operations / first.flops_per_token(first.context)
+    return wanted_context(settings, min(tokens, MOST_PASSES * train_tokens))
 
 
 def gain_of_compiling(settings: TrainSettings, here: Machine, seconds: float) -> float:
@@ -108,9 +120,10 @@ def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float)
     here, seconds = this_machine(settings), seconds_left(settings, started)
     operations = flops_per_s(settings, here) * gain_of_compiling(settings, here, seconds) * seconds
     sizes = CANDIDATES if settings.size == "auto" else (settings.size,)
+    context = context_for(settings, train_bytes / bytes_per_token(REFERENCE_VOCABULARY))
 
     def bits(vocabulary: int) -> float:
-        configs = [config_for(size, vocabulary, wanted_context(settings)) for size in sizes]
+        configs = [config_for(size, vocabulary, context) for size in sizes]
         return min(expected_bits(c, operations / c.flops_per_token(c.context), train_bytes) for c in configs)
 
     return min((v for v in (*VOCABULARIES, most) if v <= most), key=bits)
@@ -155,7 +168,7 @@ def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
             f"the training data have {shards.train.tokens.size} tokens, too few for {settings.spheres} spheres: "
             "give more or larger files (2 kB is enough to try)"
         )
-    context = fitting_context(wanted_context(settings), least)
+    context = fitting_context(context_for(settings, shards.train.tokens.size), least)
     order = WindowOrder(
         shards.train.tokens, shards.train.offsets, spheres, context, shards.tokenizer.end_of_text, settings.seed
     )
@@ -174,7 +187,7 @@ def foresee(settings: TrainSettings, train_bytes: int, vocabulary: int, started:
     It is made while the text is still being tokenized, so that ranks and kernels can be ready when the data are.
     """
     tokens = int(train_bytes / bytes_per_token(vocabulary))
-    context = fitting_context(wanted_context(settings), tokens // settings.spheres)
+    context = fitting_context(context_for(settings, tokens), tokens // settings.spheres)
     windows = max(1, tokens // settings.spheres // context)
     try:
         return plan_for(settings, context, Data(tokens, tokens // 20, vocabulary, windows, train_bytes), started)
@@ -213,6 +226,8 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
 
     chosen = choose_size(operations, tokens_per_s, bits)
     plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
+    if context != (wanted := context_for(settings, data.train_tokens)):
+        plan = with_note(plan, f"context {context} instead of {wanted}: a sphere has too few tokens for more")
     if timed and plan.steps is None and seconds * chosen.tokens_per_s > MOST_PASSES * data.train_tokens:
         plan = with_passes(plan, MOST_PASSES)
     expected_s = seconds if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s

@@ -7,6 +7,9 @@ import pytest
 from cllm.errors import InvalidSettings, NotEnoughMemory
 from cllm.settings import TrainSettings
 from cllm.training.plan import (
+    LONG_CONTEXT,
+    LONG_PAYS_FROM,
+    SHORT_CONTEXT,
     Data,
     Machine,
     Plan,
@@ -64,7 +67,6 @@ def test_a_batch_larger_than_the_data() -> None:
     made = plan(tiny, context=32)
     assert made.batch_size == 12
     assert any("batch size 12 instead of 32" in note for note in made.notes)
-    assert any("context 32 instead of 256" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(("context", "batch"), [(64, 16), (256, 16), (512, 8), (1024, 4), (2048, 4)])
@@ -77,8 +79,10 @@ def test_with_a_time_limit_a_step_has_about_as_many_tokens_whatever_the_context(
 
 def test_with_a_time_limit_windows_are_longer() -> None:
     assert wanted_context(TrainSettings()) == 256
-    assert wanted_context(TrainSettings(minutes=5)) == 1024
-    assert wanted_context(TrainSettings(minutes=5, context=256)) == 256
+    assert wanted_context(TrainSettings(minutes=5)) == SHORT_CONTEXT == 1024
+    assert wanted_context(TrainSettings(minutes=5), LONG_PAYS_FROM) == LONG_CONTEXT == 2048
+    assert wanted_context(TrainSettings(minutes=5, context=256), 1e9) == 256
+    assert wanted_context(TrainSettings(), 1e9) == 256
 
 
 def test_too_little_memory_says_what_to_do() -> None:

@@ -23,6 +23,7 @@ from cllm.training.planner import (
     Choice,
     choose_size,
     choose_vocabulary,
+    context_for,
     foresee,
     plan_for,
     plan_run,
@@ -158,6 +159,21 @@ def test_a_training_that_is_compiled_is_expected_to_get_further(monkeypatch: pyt
         return made.expected_bits_per_byte
 
     assert expected(compile="on") < expected(compile="off")
+
+
+@pytest.mark.parametrize(("speed", "minutes", "context"), [(8e10, 1, 1024), (8e10, 20, 2048), (8e11, 2, 2048)])
+def test_windows_are_longer_where_there_is_time_for_it(
+    monkeypatch: pytest.MonkeyPatch, speed: float, minutes: float, context: int
+) -> None:
+    monkeypatch.setattr(planner, "flops_per_s", lambda *_: speed)
+    assert context_for(TrainSettings(minutes=minutes), 2_000_000) == context
+    assert context_for(TrainSettings(minutes=minutes), 50_000) == 1024  # of which a training reads no more than 3 M
+    assert context_for(TrainSettings(minutes=minutes, context=64), 2_000_000) == 64
+
+
+def test_a_context_that_is_too_long_for_the_data_is_shorter_and_the_plan_says_so() -> None:
+    tiny = Data(train_tokens=600, validation_tokens=60, vocabulary=300, windows_per_epoch=1, train_bytes=2_000)
+    assert any("context 32 instead of 256" in note for note in plan_for(TrainSettings(), 32, tiny, 0.0).notes)
 
 
 def test_a_model_is_timed_once() -> None:

@@ -16,7 +16,14 @@ from cllm.errors import InvalidInput
 from cllm.report import palette
 from cllm.settings import SamplingSettings, TrainSettings, problems
 from cllm.studio.state import TheStudio
-from cllm.training.plan import choose_microbatches, deal_threads, wanted_batch, wanted_context
+from cllm.training.plan import (
+    LONG_CONTEXT,
+    SHORT_CONTEXT,
+    choose_microbatches,
+    deal_threads,
+    wanted_batch,
+    wanted_context,
+)
 
 LOOK_EVERY_S = 0.3
 
@@ -98,10 +105,9 @@ def check(request: SettingsRequest) -> dict[str, dict[str, str]]:
 def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
     notes: dict[str, str] = {}
     timed = settings.minutes is not None
-    context = wanted_context(settings)
-    batch = wanted_batch(settings, context)
+    batch = wanted_batch(settings, wanted_context(settings))
     if timed and "context" not in settings.model_fields_set:
-        notes["context"] = f"{context} tokens, because the time is limited; set it for another"
+        notes["context"] = f"{SHORT_CONTEXT} or {LONG_CONTEXT} tokens, by the time; set it for another"
     if timed and "batch_size" not in settings.model_fields_set:
         notes["batch_size"] = f"{batch} windows, because the time is limited; set it for another"
     if timed and "epochs" not in settings.model_fields_set:
