@@ -57,6 +57,13 @@ def test_the_ten_steps(
     for name, value in {"Learning rate": "0.001", "Epochs": "10", "Batch size": "32", "Threads": "0"}.items():
         expect(page.get_by_label(name, exact=True)).to_have_value(value)
     expect(page.get_by_text(re.compile(r"\d+ workers? (carry|carries) 12 spheres"))).to_be_visible()
+    minutes = page.get_by_label("Minutes", exact=True)
+    minutes.fill("20")  # then the time decides, until a value is typed
+    for name in ("Epochs", "Batch size", "Context"):
+        field = page.get_by_label(name, exact=True)
+        expect(field).to_have_value("")
+        expect(field).to_have_attribute("placeholder", "by time")
+    minutes.fill("")
     page.get_by_label("Epochs", exact=True).fill("0")
     expect(page.get_by_text("Must be at least 1")).to_be_visible()
     set_parameters(page, EPOCHS, SMALL)

@@ -6,7 +6,7 @@ import { settingField, told as tellProblem } from "../fields.js";
 
 const CHECK_AFTER_MS = 150;
 const KEY = "cllm-parameters";
-const DEPENDING = ["epochs", "batch_size"]; // their default is another one where the time is limited
+const DEPENDING = ["epochs", "batch_size", "context"]; // their default is another one where the time is limited
 
 /** The panel. `values()` is what was set; `problems()` its faults by name; `show(settings, set)` shows a run's. */
 export function parametersPanel(context, kept, changed) {
