@@ -46,7 +46,7 @@ class Recipe:
     share: float = 1.0  # of the training documents
     dropout: float = 0.0  # of what each layer adds to the residual stream
     rope_theta: float | None = None  # by the context
-    near: int | None = None  # tokens that all layers but the second look back, 0: all; None: as `config_for` has it
+    near: int | None = None  # tokens that near layers look back, 0: all; None: as `config_for` has it
     fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
 
 
@@ -108,7 +108,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
 
     from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
     from cllm.model import bigram
-    from cllm.model.config import config_for
+    from cllm.model.config import config_for, reach_for
     from cllm.model.heads import start_with_induction
     from cllm.model.optim import MuonAdamW, OptimizerSettings
     from cllm.model.transformer import Transformer
@@ -130,8 +130,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     changed = {"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)}
     config = config.model_copy(update=changed | ({"rope_theta": recipe.rope_theta} if recipe.rope_theta else {}))
     if recipe.near is not None:
-        reach = tuple(T if i == 1 else recipe.near or T for i in range(config.layers))
-        config = config.model_copy(update={"reach": reach})
+        config = config.model_copy(update={"reach": reach_for(config.layers, T, recipe.near or T)})
     model = Transformer(config, torch.bfloat16 if recipe.fast else torch.float32)
     parts = compiled_parts() if recipe.fast else {}
     train = shards.train

@@ -94,15 +94,15 @@ def parse_size(size: str) -> tuple[int, int]:
     )
 
 
-def reach_for(layers: int, context: int) -> tuple[int, ...]:
+def reach_for(layers: int, context: int, near: int = NEAR) -> tuple[int, ...]:
     """How far each layer looks: the second, which looks for repetitions, and every third from there on over all.
 
-    Layers that look at neighbours and layers that look at everything take turns, as in Longformer (Beltagy et al. 2020)
-    and Gemma 2 and 3. Of a short context all layers see everything.
+    The others look back `near` tokens. Layers that look at neighbours and layers that look at everything take turns, as
+    in Longformer (Beltagy et al. 2020) and Gemma 2 and 3. Of a short context all layers see everything.
     """
-    if context <= 2 * NEAR or layers == 1:
+    if context <= 2 * near or layers == 1:
         return ()
-    return tuple(context if i % FAR_EVERY == 1 else NEAR for i in range(layers))
+    return tuple(context if i % FAR_EVERY == 1 else near for i in range(layers))
 
 
 def config_for(size: str, vocabulary: int, context: int) -> ModelConfig:

@@ -80,27 +80,36 @@ def workers_of(settings: TrainSettings, here: Machine) -> int:
     return min(settings.threads or here.cores, here.cores)
 
 
+def first_config(settings: TrainSettings) -> ModelConfig:
+    """The model that is timed before any other."""
+    return config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
+
+
 def flops_per_s(settings: TrainSettings, here: Machine) -> float:
     """Floating point operations a second of a training of a small model, by timing one."""
-    config = config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
+    config = first_config(settings)
     one = probe(config, precision_for(settings, here)) * config.flops_per_token(config.context)
     return one * workers_of(settings, here)
+
+
+def gain_of_compiling(settings: TrainSettings, here: Machine, seconds: float) -> float:
+    """What the speed of a training of so many seconds is taken times."""
+    return COMPILED if compile_pays(settings, here, seconds) else 1.0
+
+
+def operations_in(settings: TrainSettings, seconds: float) -> float:
+    """Floating point operations that a training of a small model does in so many seconds."""
+    here = this_machine(settings)
+    return flops_per_s(settings, here) * gain_of_compiling(settings, here, seconds) * seconds
 
 
 def context_for(settings: TrainSettings, train_tokens: float) -> int:
     """Tokens in a window, if the data allow it: what is set, or what time, machine and data are enough for."""
     if settings.minutes is None or "context" in settings.model_fields_set:
         return wanted_context(settings)
-    here, seconds = this_machine(settings), 60 * settings.minutes
-    operations = gain_of_compiling(settings, here, seconds) * flops_per_s(settings, here) * seconds
-    first = config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
-    tokens = operations / first.flops_per_token(first.context)
+    first = first_config(settings)
+    tokens = operations_in(settings, 60 * settings.minutes) / first.flops_per_token(first.context)
     return wanted_context(settings, min(tokens, MOST_PASSES * train_tokens))
-
-
-def gain_of_compiling(settings: TrainSettings, here: Machine, seconds: float) -> float:
-    """What the speed of a training of so many seconds is taken times."""
-    return COMPILED if compile_pays(settings, here, seconds) else 1.0
 
 
 def seconds_left(settings: TrainSettings, started: float) -> float:
@@ -117,8 +126,7 @@ def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float)
     most = suggested_vocabulary(train_bytes)
     if settings.minutes is None:
         return most
-    here, seconds = this_machine(settings), seconds_left(settings, started)
-    operations = flops_per_s(settings, here) * gain_of_compiling(settings, here, seconds) * seconds
+    operations = operations_in(settings, seconds_left(settings, started))
     sizes = CANDIDATES if settings.size == "auto" else (settings.size,)
     context = context_for(settings, train_bytes / bytes_per_token(REFERENCE_VOCABULARY))
 

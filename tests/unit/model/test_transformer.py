@@ -58,6 +58,25 @@ def test_decoding_one_by_one_is_the_same_as_all_at_once(model: Transformer) -> N
     torch.testing.assert_close(torch.cat(parts, dim=1), model.hidden(ids))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("reach", [(32, 3 * ROWS), (32, 96)])
+def test_blocks_are_the_same_as_row_by_row(reach: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    length = 3 * ROWS
+    model = Transformer(config_for("2x128", 97, length).model_copy(update={"reach": reach}), torch.float64).double()
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.3, 0.3, generator=generator)
+    ids = torch.randint(97, (2, length), generator=generator)
+    starts = torch.zeros(2, length, dtype=torch.bool)
+    starts[0, 50] = starts[1, 32] = starts[1, 95] = True  # within a block, at its beginning and at its end
+    assert transformer.in_blocks(length, 0, 32)
+    documents = (None, starts.cumsum(1))
+    in_blocks = [model.hidden(ids, d) for d in documents]
+    monkeypatch.setattr(transformer, "in_blocks", lambda *_: False)
+    for blocks, d in zip(in_blocks, documents, strict=True):
+        torch.testing.assert_close(blocks, model.hidden(ids, d))
+
+
 def test_a_layer_looks_back_so_far_and_no_further() -> None:
     reach, length = ROWS + 30, 3 * ROWS
     seen = torch.cat(
