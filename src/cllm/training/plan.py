@@ -19,11 +19,13 @@ from cllm.settings import TrainSettings
 LEAST_CONTEXT = 16
 # Where time is short: smaller steps learn more in a minute, and long windows show more of a file (docs/recipe.md).
 SHORT_CONTEXT, LONG_CONTEXT = 1024, 2048  # tokens in a window; the second needs steps that are too few in minutes
-LONG_PAYS_FROM = 6e6  # tokens that the planner's smallest model would read in the time
+LONG_PAYS_FROM = 3.5e6  # tokens that the planner's smallest model would read in the time
 TIMED_TOKENS = 4096  # in a step
-FEWEST_WINDOWS, MOST_WINDOWS = 4, 16  # of such a step
+FEWEST_WINDOWS, MOST_WINDOWS = 2, 16  # of such a step
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
+VALIDATION_SHARE = 0.003  # of a run that one validation may take: there are about a dozen of them
+SCORING = 3  # times as fast as training
 
 
 class Regularisation(NamedTuple):
@@ -34,7 +36,7 @@ class Regularisation(NamedTuple):
 
 
 FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1), Regularisation(0.1, 1.0)
-MANY = 3.0  # passes through the data from which the second is used (docs/planner.md)
+MANY = 4.0  # passes through the data from which the second is used (docs/planner.md)
 
 
 class Plan(BaseModel):
@@ -98,11 +100,13 @@ def wanted_context(settings: TrainSettings, tokens: float = 0.0) -> int:
     return LONG_CONTEXT if tokens >= LONG_PAYS_FROM else SHORT_CONTEXT
 
 
-def wanted_batch(settings: TrainSettings, context: int) -> int:
-    """Windows in a step, if the data allow it."""
+def wanted_batch(settings: TrainSettings, context: int, cores: int) -> int:
+    """Windows in a step, if the data allow it: with a time limit few, but enough for all cores."""
     if settings.minutes is None or "batch_size" in settings.model_fields_set:
         return settings.batch_size
-    return max(FEWEST_WINDOWS, min(MOST_WINDOWS, TIMED_TOKENS // context))
+    workers = min(max(FEWEST_WINDOWS, cores), settings.spheres)
+    each = settings.microbatches or next(d for d in divisors(settings.spheres) if d >= workers)
+    return each * max(1, min(MOST_WINDOWS, TIMED_TOKENS // context) // each)
 
 
 def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
@@ -115,9 +119,8 @@ def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
     return min(context, wanted)
 
 
-def fitting_batch(settings: TrainSettings, context: int, windows: int, notes: list[str]) -> int:
+def fitting_batch(settings: TrainSettings, wanted: int, windows: int, notes: list[str]) -> int:
     """The batch size, if the data has so many windows; a default one is made smaller, an explicit one refused."""
-    wanted = wanted_batch(settings, context)
     if wanted <= windows:
         return wanted
     if "batch_size" in settings.model_fields_set:
@@ -217,7 +220,7 @@ def make_plan(
     """
     notes: list[str] = []
     windows = settings.spheres * data.windows_per_epoch
-    batch_size = fitting_batch(settings, context, windows, notes)
+    batch_size = fitting_batch(settings, wanted_batch(settings, context, machine.cores), windows, notes)
     microbatches = choose_microbatches(settings, batch_size, machine.cores)
     ranks, threads = deal_threads(settings, microbatches, machine.cores, notes)
     model = config_for(size, data.vocabulary, context)
@@ -227,9 +230,7 @@ def make_plan(
     epochs = float(settings.epochs) if not timed or "epochs" in settings.model_fields_set else None
     steps = None if epochs is None else max(1, math.ceil(epochs * windows / batch_size))
     expected_s = (settings.minutes or 0) * 60 if steps is None else steps * batch_size * context / tokens_per_s
-    validation_share = (
-        0.01 * expected_s * 3 * tokens_per_s
-    )  # a validation may take 1 % of the run; scoring is 3 times as fast as training
+    validation = VALIDATION_SHARE * expected_s * SCORING * tokens_per_s
     if settings.warmup_steps is None:
         warmup = 0.02
     elif steps is not None:
@@ -252,7 +253,7 @@ def make_plan(
         epochs=epochs,
         deadline=None if settings.minutes is None else started + settings.minutes * 60,
         windows_per_epoch=data.windows_per_epoch,
-        validation_tokens=min(data.validation_tokens, max(16_384, min(262_144, int(validation_share)))),
+        validation_tokens=min(data.validation_tokens, max(16_384, min(262_144, int(validation)))),
         notes=tuple(notes),
     )
 

@@ -37,7 +37,9 @@ CANDIDATES = (
 )  # fmt: skip
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
 MOST_PASSES = 60  # through the data; of more, a network only learns the files by heart
-OVERHEAD_S = 12.0  # of a timed run: starting processes, validating, saving
+OVERHEAD_S, OVERHEAD = 8.0, 0.04  # seconds and share of a timed run: starting processes, the memory, saving
+SLOW_START_S = 40.0  # that a compiled training loses while its kernels are made beside its first steps
+STEPPING = 0.95  # share of the rest that goes into steps, and not into validations and checkpoints
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_TOKENS, PROBE_REPEATS, PROBE_S = 1024, 5, 0.5  # at most so many repeats or seconds a model, after the first
 COMPILED = 1.25  # times as fast as what is timed is a training that is compiled, with its optimizer (docs/planner.md)
@@ -97,10 +99,17 @@ def gain_of_compiling(settings: TrainSettings, here: Machine, seconds: float) ->
     return COMPILED if compile_pays(settings, here, seconds) else 1.0
 
 
+def stepping_s(settings: TrainSettings, here: Machine, seconds: float) -> float:
+    """How long steps at their full speed would take for what a training of so many seconds gets done."""
+    slow_start_s = SLOW_START_S if compile_pays(settings, here, seconds) else 0.0
+    return STEPPING * max(1.0, seconds - slow_start_s)
+
+
 def operations_in(settings: TrainSettings, seconds: float) -> float:
     """Floating point operations that a training of a small model does in so many seconds."""
     here = this_machine(settings)
-    return flops_per_s(settings, here) * gain_of_compiling(settings, here, seconds) * seconds
+    full_s = stepping_s(settings, here, seconds)
+    return flops_per_s(settings, here) * gain_of_compiling(settings, here, seconds) * full_s
 
 
 def context_for(settings: TrainSettings, train_tokens: float) -> int:
@@ -115,7 +124,7 @@ def context_for(settings: TrainSettings, train_tokens: float) -> int:
 def seconds_left(settings: TrainSettings, started: float) -> float:
     """Of the time given, to train in."""
     minutes = float("inf") if settings.minutes is None else settings.minutes
-    return max(1.0, minutes * 60 - (time.time() - started) - OVERHEAD_S)
+    return max(1.0, (1 - OVERHEAD) * minutes * 60 - (time.time() - started) - OVERHEAD_S)
 
 
 def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float) -> int:
@@ -215,6 +224,7 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
     precision, workers = precision_for(settings, here), workers_of(settings, here)
     timed, seconds = settings.minutes is not None, seconds_left(settings, started)
     gain = gain_of_compiling(settings, here, seconds)
+    full_s = stepping_s(settings, here, seconds) if timed else seconds
     if settings.size != "auto":
         sizes: Sequence[str] = (settings.size,)
     else:
@@ -230,19 +240,19 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
         return gain * probe(configs[size], precision) * workers
 
     def bits(size: str, rate: float) -> float:
-        return expected_bits(configs[size], rate * seconds, data.train_bytes)
+        return expected_bits(configs[size], rate * full_s, data.train_bytes)
 
     chosen = choose_size(operations, tokens_per_s, bits)
     plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
     if context != (wanted := context_for(settings, data.train_tokens)):
         plan = with_note(plan, f"context {context} instead of {wanted}: a sphere has too few tokens for more")
-    if timed and plan.steps is None and seconds * chosen.tokens_per_s > MOST_PASSES * data.train_tokens:
+    if timed and plan.steps is None and full_s * chosen.tokens_per_s > MOST_PASSES * data.train_tokens:
         plan = with_passes(plan, MOST_PASSES)
-    expected_s = seconds if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
-    tokens = min(expected_s, seconds) * chosen.tokens_per_s
+    steps_s = full_s if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
+    tokens = min(steps_s, full_s) * chosen.tokens_per_s
     plan = regularised(plan, settings, tokens / data.train_tokens)
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
-    if not plan.compile and compile_pays(settings, here, expected_s, cached=True):
+    if not plan.compile and compile_pays(settings, here, steps_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})
     return plan
 

@@ -69,12 +69,21 @@ def test_a_batch_larger_than_the_data() -> None:
     assert any("batch size 12 instead of 32" in note for note in made.notes)
 
 
-@pytest.mark.parametrize(("context", "batch"), [(64, 16), (256, 16), (512, 8), (1024, 4), (2048, 4)])
+@pytest.mark.parametrize(("context", "batch"), [(64, 16), (256, 16), (512, 8), (1024, 4), (2048, 2)])
 def test_with_a_time_limit_a_step_has_about_as_many_tokens_whatever_the_context(context: int, batch: int) -> None:
     data = Data(2_000_000, 100_000, 2048, 100, 6_000_000)
     assert plan(data, context=context, minutes=5).batch_size == batch
     assert plan(data, context=context, minutes=5, batch_size=24).batch_size == 24
     assert plan(data, context=context).batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("cores", "context", "batch"), [(1, 2048, 2), (3, 1024, 3), (5, 2048, 6), (8, 512, 12), (64, 64, 12)]
+)
+def test_with_a_time_limit_every_core_has_a_microbatch(cores: int, context: int, batch: int) -> None:
+    made = plan(machine=Machine(cores, 20 << 30, True, True), context=context, minutes=5)
+    assert (made.batch_size, made.microbatches) == (batch, min(batch, 12))
+    assert made.ranks * made.threads_per_rank >= min(cores, 12)
 
 
 def test_with_a_time_limit_windows_are_longer() -> None:

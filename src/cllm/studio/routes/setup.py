@@ -18,6 +18,7 @@ from cllm.settings import SamplingSettings, TrainSettings, problems
 from cllm.studio.state import TheStudio
 from cllm.training.plan import (
     LONG_CONTEXT,
+    LONG_PAYS_FROM,
     SHORT_CONTEXT,
     choose_microbatches,
     deal_threads,
@@ -105,16 +106,17 @@ def check(request: SettingsRequest) -> dict[str, dict[str, str]]:
 def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
     notes: dict[str, str] = {}
     timed = settings.minutes is not None
-    batch = wanted_batch(settings, wanted_context(settings))
+    cores = machine.usable_cores()
+    contexts = [wanted_context(settings, tokens) for tokens in (0.0, LONG_PAYS_FROM)]
+    batches = sorted({wanted_batch(settings, context, cores) for context in contexts})
     if timed and "context" not in settings.model_fields_set:
         notes["context"] = f"{SHORT_CONTEXT} or {LONG_CONTEXT} tokens, by the time; set it for another"
     if timed and "batch_size" not in settings.model_fields_set:
-        notes["batch_size"] = f"{batch} windows, because the time is limited; set it for another"
+        notes["batch_size"] = f"{' or '.join(map(str, batches))} windows, by the time; set it for another"
     if timed and "epochs" not in settings.model_fields_set:
         notes["epochs"] = "as many as the time allows; set it to end sooner"
-    cores = machine.usable_cores()
     try:
-        ranks, threads = deal_threads(settings, choose_microbatches(settings, batch, cores), cores, [])
+        ranks, threads = deal_threads(settings, choose_microbatches(settings, batches[0], cores), cores, [])
     except InvalidInput as error:
         fields["microbatches"] = str(error)
     else:
