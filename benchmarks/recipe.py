@@ -111,7 +111,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     from cllm.model.config import config_for, reach_for
     from cllm.model.heads import start_with_induction
     from cllm.model.optim import MuonAdamW, OptimizerSettings
-    from cllm.model.transformer import Transformer
+    from cllm.model.transformer import PLAIN, Transformer
     from cllm.order import NO_TARGET, WindowOrder
     from cllm.spheres import deal
     from cllm.training import schedule
@@ -132,7 +132,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     if recipe.near is not None:
         config = config.model_copy(update={"reach": reach_for(config.layers, T, recipe.near or T)})
     model = Transformer(config, torch.bfloat16 if recipe.fast else torch.float32)
-    parts = compiled_parts() if recipe.fast else {}
+    parts = compiled_parts() if recipe.fast else PLAIN
     train = shards.train
     if recipe.share < 1:  # documents at even distances
         count = max(1, round(recipe.share * (train.offsets.size - 1)))
@@ -161,7 +161,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         for _ in range(recipe.batch // windows_at_once):
             batch = order.batch(turn % spheres, turn // spheres * windows_at_once, windows_at_once)
             turn += 1
-            model(*as_tensors(batch), dropout=recipe.dropout, **parts).backward()
+            model(*as_tensors(batch), parts, recipe.dropout).backward()
             targets += int((batch.targets != NO_TARGET).sum())
         gradients = [p.grad for p in parameters if p.grad is not None]
         for gradient in gradients:

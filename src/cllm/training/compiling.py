@@ -1,18 +1,18 @@
-"""torch.compile of a training's forward and backward pass: one layer, which serves all of them, and the loss.
+"""torch.compile of a training's forward and backward pass: one layer without attention, which serves all, and the loss.
 
 That takes half the time of compiling the whole model, and runs as fast (docs/speed.md). `kernels` has the cache.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from cllm.model.transformer import Transformer, run_block, summed_loss
+from cllm.model.transformer import PLAIN, Parts, Transformer
 from cllm.training import lifeline
 from cllm.training.kernels import TORCH_VARIABLE, KernelCache, Shape, cache_directory, kernel_directory
 
@@ -25,20 +25,21 @@ def load_compiler() -> None:
     import torch._inductor.compile_fx  # noqa: F401
 
 
-def compiled_parts() -> dict[str, Callable[..., object]]:
-    """Arguments of `Transformer.forward` that make it run compiled code, of any weights of one shape."""
-    return {"run": torch.compile(run_block, dynamic=False), "loss": torch.compile(summed_loss, dynamic=False)}
+def compiled_parts() -> Parts:
+    """What makes a model run compiled code, of any weights of one shape."""
+    compiled = functools.partial(torch.compile, dynamic=False)
+    return Parts(compiled(PLAIN.project), compiled(PLAIN.finish), compiled(PLAIN.loss))
 
 
 def fill(shape: Shape) -> None:
-    """Compile all of `shape`, by a forward and backward pass of one layer of each reach; torch's cache keeps it."""
+    """Compile all of `shape`, by a forward and backward pass of one layer; torch's cache keeps it."""
     torch.set_num_threads(shape.threads)
     load_compiler()
     model = Transformer(shape.model, torch.bfloat16 if shape.precision == "bf16" else torch.float32)
     model.initialise(0)
     ids = torch.zeros(shape.windows, shape.model.context, dtype=torch.int64)
     starts = torch.zeros_like(ids, dtype=torch.bool)
-    model(ids, ids, starts, dropout=shape.dropout, **compiled_parts()).backward()
+    model(ids, ids, starts, compiled_parts(), shape.dropout).backward()
 
 
 class Kernels:
@@ -65,7 +66,7 @@ class Kernels:
             time.sleep(POLL_S)
         return known
 
-    def load(self) -> dict[str, Callable[..., object]]:
+    def load(self) -> Parts:
         """The compiled parts; torch looks for their kernels in the cache when they are first called."""
         if self._outcome is not None:
             directory = kernel_directory(KernelCache(cache_directory()), self._shape, self._outcome)

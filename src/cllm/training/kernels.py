@@ -38,7 +38,7 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    model: ModelConfig  # of one layer of each reach
+    model: ModelConfig  # of one layer
     windows: int  # of a microbatch
     precision: str
     threads: int  # of a rank
@@ -47,9 +47,8 @@ class Shape(BaseModel):
     @staticmethod
     def of(plan: Plan) -> Shape:
         """What the ranks of `plan` compile."""
-        reach = tuple(sorted(set(plan.model.reach)))
         return Shape(
-            model=plan.model.model_copy(update={"layers": max(1, len(reach)), "reach": reach}),
+            model=plan.model.model_copy(update={"layers": 1, "reach": ()}),
             windows=plan.windows_per_microbatch,
             precision=plan.precision,
             threads=plan.threads_per_rank,

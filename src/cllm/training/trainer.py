@@ -5,9 +5,8 @@ When to validate, save or stop is the business of `cllm.training.loop`.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from cllm.machine import Precision, measure_gemm
 from cllm.model.bigram import start_from_bigrams
 from cllm.model.heads import start_with_induction
 from cllm.model.optim import MuonAdamW, OptimizerSettings
-from cllm.model.transformer import Transformer
+from cllm.model.transformer import PLAIN, Transformer
 from cllm.order import NO_TARGET, Batch, WindowOrder
 from cllm.settings import TrainSettings
 from cllm.training.compiling import Kernels
@@ -32,8 +31,6 @@ from cllm.training.shards import Shards
 
 CLIP_NORM = 1.0
 GEMM_S = 0.2  # for which the speed of matrix products is measured
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class Trainer:
             settings.seed,
         )
         self._word = torch.zeros(2)
-        self._loss: Loss = functools.partial(self.model, dropout=plan.dropout)
+        self._parts = PLAIN
         self.kernels, self.compiled = Kernels(Shape.of(plan)), False
         self._snapshot: dict[str, Any] = {}
 
@@ -145,7 +142,7 @@ class Trainer:
         self._point_gradients_at(out)
         if self.plan.dropout:  # what is dropped is decided by the microbatch alone, whichever rank computes it
             torch.manual_seed(((self._seed << 32) + self.totals.step) * self.plan.microbatches + k)
-        loss = self._loss(*as_tensors(batch))
+        loss: Tensor = self.model(*as_tensors(batch), self._parts, self.plan.dropout)
         loss.backward()
         out[self._weights + k] = loss.detach()
         out[self._weights + self.plan.microbatches + k] = int((batch.targets != NO_TARGET).sum())
@@ -190,15 +187,15 @@ class Trainer:
         """
         failed = torch.zeros(1)
         try:
-            compiled = functools.partial(self._loss, **self.kernels.load())
+            compiled = self.kernels.load()
             self._point_gradients_at(self._sum)
-            compiled(*as_tensors(self._batch(0))).backward()
+            self.model(*as_tensors(self._batch(0)), compiled, self.plan.dropout).backward()
         except Exception:  # whatever a compiler or its absence raises: the plain model does the same work
             failed += 1
         if self.plan.ranks > 1:
             dist.all_reduce(failed)
         if not failed.item():
-            self._loss = compiled
+            self._parts = compiled
             self.compiled = True
         return self.compiled
 

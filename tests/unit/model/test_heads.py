@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from cllm.model.attention import attend, view_of
 from cllm.model.bigram import start_from_bigrams
 from cllm.model.config import ModelConfig, config_for
 from cllm.model.heads import start_with_induction
-from cllm.model.transformer import Transformer, masks_of, rotate
+from cllm.model.transformer import Transformer, finish, project, rotate
 
 T = 96
 SOURCE = inspect.getsource(argparse) + inspect.getsource(typing)
@@ -22,10 +23,13 @@ CORPUS = np.frombuffer(SOURCE.encode(), dtype=np.uint8).astype(np.uint16)
 def attention(model: Transformer, ids: Tensor, layer: int) -> Tensor:
     """(H, T, T) of one layer, computed from its weights."""
     x = model.embed_tokens(ids)[None]
+    config = model.config
+    heads = (config.kv_heads, config.heads // config.kv_heads)
     mask = torch.full((T, T), -torch.inf).triu(1)
     cos, sin = (table[:T] for table in model._angles)
     for before in model.layers[:layer]:  # type: ignore[union-attr]
-        x = before(x, cos, sin, T, masks_of(None, T, 0, T), None)
+        q, k, v = project(before, x, cos, sin)
+        x = finish(before, x, attend(q, k, v, view_of(None, T, 0, T, heads, x.dtype)))
     block = model.layers[layer]
     a, x = block.self_attn, block.input_layernorm(x)
     q = rotate(a.q_norm(a.q_proj(x).view(T, a.heads, a.head_width)), cos, sin).transpose(0, 1)

@@ -1,11 +1,11 @@
-"""Attention row by row gives what attention all at once gives; layers look as far as they should; dropout."""
+"""With a cache as without; no token sees what it must not; layers look as far as they should; dropout."""
 
 import pytest
 import torch
 
-from cllm.model import transformer
+from cllm.model.attention import ROWS
 from cllm.model.config import ModelConfig, config_for
-from cllm.model.transformer import ROWS, Drop, KVCache, Transformer, masks_of, noise, rows_of
+from cllm.model.transformer import Drop, KVCache, Transformer, noise
 
 T = 2 * ROWS + 37
 
@@ -22,14 +22,14 @@ def model(request: pytest.FixtureRequest) -> Transformer:
 
 
 @torch.no_grad()
-def test_rows_by_rows_is_the_same_as_all_at_once(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = torch.randint(97, (2, T), generator=torch.Generator().manual_seed(0))
-    starts = torch.zeros(2, T, dtype=torch.bool)
-    starts[0, ROWS - 5] = starts[1, 11] = True  # a document that crosses the first rows' end, and a short one
-    documents = starts.cumsum(1)
-    by_rows = model.hidden(ids, documents)
-    monkeypatch.setattr(transformer, "ROWS", T)
-    torch.testing.assert_close(by_rows, model.hidden(ids, documents))
+def test_no_token_sees_another_document(model: Transformer) -> None:
+    ids = torch.randint(97, (1, T), generator=torch.Generator().manual_seed(0))
+    documents = (torch.arange(T)[None] >= ROWS - 5).int()
+    changed = ids.clone()
+    changed[0, : ROWS - 5] = 5
+    found, other = (model.hidden(x, documents)[:, ROWS - 5 :] for x in (ids, changed))
+    torch.testing.assert_close(found, other, rtol=0, atol=0)
+    assert not torch.equal(model.hidden(ids)[:, ROWS - 5 :], found)
 
 
 @torch.no_grad()
@@ -56,38 +56,6 @@ def test_decoding_one_by_one_is_the_same_as_all_at_once(model: Transformer) -> N
     parts = [model.hidden(ids[:, :ROWS], cache=cache)]
     parts += [model.hidden(ids[:, t : t + 1], cache=cache) for t in range(ROWS, T)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model.hidden(ids))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("reach", [(32, 3 * ROWS), (32, 96)])
-def test_blocks_are_the_same_as_row_by_row(reach: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    length = 3 * ROWS
-    model = Transformer(config_for("2x128", 97, length).model_copy(update={"reach": reach}), torch.float64).double()
-    generator = torch.Generator().manual_seed(5)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, 0.3, 0.3, generator=generator)
-    ids = torch.randint(97, (2, length), generator=generator)
-    starts = torch.zeros(2, length, dtype=torch.bool)
-    starts[0, 50] = starts[1, 32] = starts[1, 95] = True  # within a block, at its beginning and at its end
-    assert transformer.in_blocks(length, 0, 32)
-    documents = (None, starts.cumsum(1))
-    in_blocks = [model.hidden(ids, d) for d in documents]
-    monkeypatch.setattr(transformer, "in_blocks", lambda *_: False)
-    for blocks, d in zip(in_blocks, documents, strict=True):
-        torch.testing.assert_close(blocks, model.hidden(ids, d))
-
-
-def test_a_layer_looks_back_so_far_and_no_further() -> None:
-    reach, length = ROWS + 30, 3 * ROWS
-    seen = torch.cat(
-        [
-            torch.nn.functional.pad((m == 0).float().expand(r.last - r.first, -1), (r.start, length - r.stop))
-            for r, m in zip(rows_of(length, 0, reach), masks_of(None, length, 0, reach), strict=True)
-            if m is not None
-        ]
-    )
-    distance = torch.arange(length)[:, None] - torch.arange(length)
-    torch.testing.assert_close(seen, ((distance >= 0) & (distance < reach)).float())
 
 
 def test_layers_that_look_less_far_cost_less() -> None:
