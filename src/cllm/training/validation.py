@@ -28,6 +28,15 @@ class Score:
     bytes: int
 
 
+def chosen_of(count: int, wanted: int) -> list[int]:
+    """About `wanted` of `count` windows, evenly spaced: all, every second, fourth, eighth ...
+
+    So runs that can afford nearly the same number score the same windows, and can be compared.
+    """
+    every = 2 ** max(0, round(math.log2(max(1, count) / max(1, wanted))))
+    return list(range(0, count, every))
+
+
 class Validator:
     """Scores a fixed, evenly spaced choice of windows of the validation split, shared out over the ranks.
 
@@ -38,9 +47,8 @@ class Validator:
         self, split: Split, tokenizer: Tokenizer, context: int, most_tokens: int, rank: int, ranks: int
     ) -> None:
         windows = HeldOutWindows(split.tokens, split.offsets, 0, context, tokenizer.end_of_text)
-        chosen = min(windows.count, max(1, most_tokens // context))
         self._windows = windows
-        self._places = [int(i * windows.count / chosen) for i in range(chosen)] if windows.tokens else []
+        self._places = chosen_of(windows.count, most_tokens // context) if windows.tokens else []
         self._at_a_time = max(1, TOKENS_AT_A_TIME // context)
         self._rank, self._ranks = rank, ranks
         self._bytes_of = np.array([len(tokenizer.token_bytes(t)) for t in range(tokenizer.vocabulary)], dtype=np.int64)
