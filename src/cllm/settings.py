@@ -74,6 +74,9 @@ class TrainSettings(Settings):
     dropout: float | None = setting(
         None, "Share of what layers add that is dropped at random; unset = by the passes through the data", ge=0, lt=1
     )
+    renaming: float | None = setting(
+        None, "Share of the names exchanged in half of what is read; unset = by the passes through the data", ge=0, le=1
+    )
     spheres: int = setting(12, "Data-parallel shards of the corpus", "spheres", ge=1, le=120)
     deal: Literal["even", "directory"] = setting(
         "even", "How files are dealt to the spheres: by even token counts, or directories kept together"

@@ -33,11 +33,11 @@ def test_plain_all_reduce_does_depend_on_it(run_cllm, tiny_corpus: Path) -> None
     assert results[0]["weights_sha256"] != results[1]["weights_sha256"]
 
 
-@pytest.mark.parametrize("dropout", ["0", "0.2"])
+@pytest.mark.parametrize("options", [["--dropout=0", "--renaming=0"], ["--dropout=0.2", "--renaming=0.5"]])
 def test_stopped_within_an_epoch_and_resumed_with_other_ranks(
-    run_cllm, start_cllm, workspace: Path, tmp_path: Path, tiny_corpus: Path, dropout: str
+    run_cllm, start_cllm, workspace: Path, tmp_path: Path, tiny_corpus: Path, options: list[str]
 ) -> None:
-    arguments = ("train", tiny_corpus, *SMALL, f"--dropout={dropout}", "--epochs=4", "--patience=0", "--json")
+    arguments = ("train", tiny_corpus, *SMALL, *options, "--epochs=4", "--patience=0", "--json")
     whole = result_of(run_cllm(*arguments, "--threads=2", cwd=tmp_path))
 
     process = start_cllm(*arguments, "--threads=1")

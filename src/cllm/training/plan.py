@@ -33,9 +33,10 @@ class Regularisation(NamedTuple):
 
     dropout: float
     weight_decay: float
+    renaming: float
 
 
-FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1), Regularisation(0.1, 1.0)
+FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.2)
 MANY = 4.0  # passes through the data from which the second is used (docs/planner.md)
 
 
@@ -57,6 +58,7 @@ class Plan(BaseModel):
     warmup: float  # share of the run
     dropout: float = 0.0  # share of what each part of a layer adds
     weight_decay: float = FEW_PASSES.weight_decay
+    renaming: float = 0.0  # share of the names that are exchanged
     steps: int | None  # of the whole run; None: the time limit ends it
     epochs: float | None
     deadline: float | None = None  # seconds since the epoch, saving included
@@ -259,7 +261,7 @@ def make_plan(
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float) -> Plan:
-    """The plan with the settings' dropout and weight decay, or with what so many passes through the data ask for."""
+    """The plan with the settings' regularisation, or with what so many passes through the data ask for."""
     fitting = MANY_PASSES if passes > MANY else FEW_PASSES
     set_ones = {name: value for name in fitting._fields if (value := getattr(settings, name)) is not None}
     return plan.model_copy(update=fitting._asdict() | set_ones)

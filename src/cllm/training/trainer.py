@@ -26,6 +26,7 @@ from cllm.training.kernels import Shape
 from cllm.training.plan import Plan
 from cllm.training.recorder import SphereCount, Totals
 from cllm.training.reducer import ExactReducer, FastReducer
+from cllm.training.renaming import Renaming
 from cllm.training.schedule import learning_rate
 from cllm.training.shards import Shards
 
@@ -82,6 +83,7 @@ class Trainer:
             shards.tokenizer.end_of_text,
             settings.seed,
         )
+        self._renaming = Renaming(shards.tokenizer, plan.renaming, settings.seed)
         self._word = torch.zeros(2)
         self._parts = PLAIN
         self.kernels, self.compiled = Kernels(Shape.of(plan)), False
@@ -138,10 +140,12 @@ class Trainer:
         """Add the gradient of microbatch k, its summed loss and its number of targets into `out`."""
         if k == 0:  # always on rank 0
             out[-2:] += self._word
-        batch = self._batch(k)
+        # What is dropped and renamed is decided by the microbatch alone, whichever rank computes it.
+        number = self.totals.step * self.plan.microbatches + k
+        batch = self._renaming.apply(self._batch(k), number)
         self._point_gradients_at(out)
-        if self.plan.dropout:  # what is dropped is decided by the microbatch alone, whichever rank computes it
-            torch.manual_seed(((self._seed << 32) + self.totals.step) * self.plan.microbatches + k)
+        if self.plan.dropout:
+            torch.manual_seed((self._seed << 32) + number)
         loss: Tensor = self.model(*as_tensors(batch), self._parts, self.plan.dropout)
         loss.backward()
         out[self._weights + k] = loss.detach()

@@ -139,14 +139,14 @@ def test_many_passes_are_regularised_unless_the_settings_say_how(monkeypatch: py
     monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
     monkeypatch.setattr(planner, "probe", lambda *_: 10_000.0)
 
-    def asked(minutes: float | None, **settings: float) -> tuple[float, float]:
+    def asked(minutes: float | None, **settings: float) -> tuple[float, float, float]:
         made = plan_for(TrainSettings(minutes=minutes, **settings), 256, DATA, time.time())  # type: ignore[arg-type]
-        return made.dropout, made.weight_decay
+        return made.dropout, made.weight_decay, made.renaming
 
     assert asked(1) == FEW_PASSES
     assert asked(20) == asked(None, epochs=10) == MANY_PASSES
     assert asked(None, epochs=2) == FEW_PASSES
-    assert asked(20, dropout=0.0, weight_decay=0.2) == (0.0, 0.2)
+    assert asked(20, dropout=0.0, weight_decay=0.2, renaming=0.3) == (0.0, 0.2, 0.3)
 
 
 def test_a_training_that_is_compiled_is_expected_to_get_further(monkeypatch: pytest.MonkeyPatch) -> None:
