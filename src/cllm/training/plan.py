@@ -36,8 +36,9 @@ class Regularisation(NamedTuple):
     renaming: float
 
 
-FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.2)
-MANY = 4.0  # passes through the data from which the second is used (docs/planner.md)
+FEW_PASSES = Regularisation(0.0, 0.1, 0.0)
+MANY = 4.0  # passes through the data from which there is more of it (docs/planner.md)
+MOST_RENAMING = 0.5
 
 
 class Plan(BaseModel):
@@ -260,9 +261,14 @@ def make_plan(
     )
 
 
+def regularisation_for(passes: float) -> Regularisation:
+    """What so many passes through the data ask for."""
+    return FEW_PASSES if passes <= MANY else Regularisation(0.1, 1.0, round(min(MOST_RENAMING, passes / 20), 2))
+
+
 def regularised(plan: Plan, settings: TrainSettings, passes: float) -> Plan:
     """The plan with the settings' regularisation, or with what so many passes through the data ask for."""
-    fitting = MANY_PASSES if passes > MANY else FEW_PASSES
+    fitting = regularisation_for(passes)
     set_ones = {name: value for name in fitting._fields if (value := getattr(settings, name)) is not None}
     return plan.model_copy(update=fitting._asdict() | set_ones)
 
