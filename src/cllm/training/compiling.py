@@ -25,6 +25,16 @@ def load_compiler() -> None:
     import torch._inductor.compile_fx  # noqa: F401
 
 
+def keep_headers_private() -> None:
+    """Have torch precompile its headers beside the kernels, not below a name in /tmp that anybody can take first."""
+    from torch._inductor import codecache
+
+    if kernels := os.environ.get(TORCH_VARIABLE):
+        headers = Path(kernels).parent / "headers"
+        headers.mkdir(mode=0o700, exist_ok=True)
+        codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
+
+
 def compiled_parts() -> Parts:
     """What makes a model run compiled code, of any weights of one shape."""
     compiled = functools.partial(torch.compile, dynamic=False)
@@ -35,6 +45,7 @@ def fill(shape: Shape) -> None:
     """Compile all of `shape`, by a forward and backward pass of one layer; torch's cache keeps it."""
     torch.set_num_threads(shape.threads)
     load_compiler()
+    keep_headers_private()
     model = Transformer(shape.model, torch.bfloat16 if shape.precision == "bf16" else torch.float32)
     model.initialise(0)
     ids = torch.zeros(shape.windows, shape.model.context, dtype=torch.int64)
@@ -72,4 +83,5 @@ class Kernels:
             directory = kernel_directory(KernelCache(cache_directory()), self._shape, self._outcome)
             os.environ[TORCH_VARIABLE] = str(directory)
         load_compiler()
+        keep_headers_private()
         return compiled_parts()

@@ -20,7 +20,8 @@ LEAST_CONTEXT = 16
 # Where time is short: smaller steps learn more in a minute, and long windows show more of a file (docs/recipe.md).
 SHORT_CONTEXT, LONG_CONTEXT = 1024, 2048  # tokens in a window; the second needs steps that are too few in minutes
 LONG_PAYS_FROM = 3.5e6  # tokens that the planner's smallest model would read in the time
-TIMED_TOKENS = 4096  # in a step
+TIMED_TOKENS, MANY_TIMED_TOKENS = 4096, 8192  # in a step; the second where steps are many all the same
+MANY_TIMED_FROM = 12e6  # tokens that are read in the time
 FEWEST_WINDOWS, MOST_WINDOWS = 2, 16  # of such a step
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
@@ -103,13 +104,17 @@ def wanted_context(settings: TrainSettings, tokens: float = 0.0) -> int:
     return LONG_CONTEXT if tokens >= LONG_PAYS_FROM else SHORT_CONTEXT
 
 
-def wanted_batch(settings: TrainSettings, context: int, cores: int) -> int:
-    """Windows in a step, if the data allow it: with a time limit few, but enough for all cores."""
+def wanted_batch(settings: TrainSettings, context: int, cores: int, tokens: float = 0.0) -> int:
+    """Windows in a step, if the data allow it: with a time limit few, but enough for all cores.
+
+    `tokens` is how many will be read in the time.
+    """
     if settings.minutes is None or "batch_size" in settings.model_fields_set:
         return settings.batch_size
     workers = min(max(FEWEST_WINDOWS, cores), settings.spheres)
     each = settings.microbatches or next(d for d in divisors(settings.spheres) if d >= workers)
-    return each * max(1, min(MOST_WINDOWS, TIMED_TOKENS // context) // each)
+    in_step = MANY_TIMED_TOKENS if tokens >= MANY_TIMED_FROM else TIMED_TOKENS
+    return each * max(1, min(MOST_WINDOWS, in_step // context) // each)
 
 
 def fitting_context(wanted: int, tokens_per_sphere: int) -> int:
@@ -223,7 +228,8 @@ def make_plan(
     """
     notes: list[str] = []
     windows = settings.spheres * data.windows_per_epoch
-    batch_size = fitting_batch(settings, wanted_batch(settings, context, machine.cores), windows, notes)
+    tokens = 60 * (settings.minutes or 0) * tokens_per_s
+    batch_size = fitting_batch(settings, wanted_batch(settings, context, machine.cores, tokens), windows, notes)
     microbatches = choose_microbatches(settings, batch_size, machine.cores)
     ranks, threads = deal_threads(settings, microbatches, machine.cores, notes)
     model = config_for(size, data.vocabulary, context)

@@ -75,6 +75,7 @@ def test_with_a_time_limit_a_step_has_about_as_many_tokens_whatever_the_context(
     assert plan(data, context=context, minutes=5).batch_size == batch
     assert plan(data, context=context, minutes=5, batch_size=24).batch_size == 24
     assert plan(data, context=context).batch_size == 32
+    assert plan(data, context=context, minutes=60).batch_size == min(16, 2 * batch)
 
 
 @pytest.mark.parametrize(

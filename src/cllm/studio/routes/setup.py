@@ -19,6 +19,7 @@ from cllm.studio.state import TheStudio
 from cllm.training.plan import (
     LONG_CONTEXT,
     LONG_PAYS_FROM,
+    MANY_TIMED_FROM,
     SHORT_CONTEXT,
     choose_microbatches,
     deal_threads,
@@ -107,8 +108,8 @@ def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
     notes: dict[str, str] = {}
     timed = settings.minutes is not None
     cores = machine.usable_cores()
-    contexts = [wanted_context(settings, tokens) for tokens in (0.0, LONG_PAYS_FROM)]
-    batches = sorted({wanted_batch(settings, context, cores) for context in contexts})
+    times = (0.0, LONG_PAYS_FROM, MANY_TIMED_FROM)
+    batches = sorted({wanted_batch(settings, wanted_context(settings, tokens), cores, tokens) for tokens in times})
     if timed and "context" not in settings.model_fields_set:
         notes["context"] = f"{SHORT_CONTEXT} or {LONG_CONTEXT} tokens, by the time; set it for another"
     if timed and "batch_size" not in settings.model_fields_set:
