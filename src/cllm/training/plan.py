@@ -37,9 +37,10 @@ class Regularisation(NamedTuple):
     renaming: float
 
 
-FEW_PASSES = Regularisation(0.0, 0.1, 0.0)
-MANY = 4.0  # passes through the data from which there is more of it (docs/planner.md)
-MOST_RENAMING = 0.5
+FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
+MANY = 4.0  # passes through the data from which the second is used (docs/planner.md)
+RENAMING_PAYS_FROM = 11.0  # passes times weights for each training token
+RENAMING, MOST_RENAMING = 1 / 60, 0.5  # share of the names, for each of these, and at most
 
 
 class Plan(BaseModel):
@@ -267,14 +268,18 @@ def make_plan(
     )
 
 
-def regularisation_for(passes: float) -> Regularisation:
-    """What so many passes through the data ask for."""
-    return FEW_PASSES if passes <= MANY else Regularisation(0.1, 1.0, round(min(MOST_RENAMING, passes / 20), 2))
+def regularisation_for(passes: float, weights_per_token: float) -> Regularisation:
+    """What so many passes through the data ask for, with so many weights for each of the data's tokens."""
+    fitting = MANY_PASSES if passes > MANY else FEW_PASSES
+    by_heart = passes * weights_per_token  # how much of the data can be learnt by heart, and how often it is seen
+    if by_heart < RENAMING_PAYS_FROM:
+        return fitting
+    return fitting._replace(renaming=round(min(MOST_RENAMING, by_heart * RENAMING), 2))
 
 
-def regularised(plan: Plan, settings: TrainSettings, passes: float) -> Plan:
+def regularised(plan: Plan, settings: TrainSettings, passes: float, train_tokens: int) -> Plan:
     """The plan with the settings' regularisation, or with what so many passes through the data ask for."""
-    fitting = regularisation_for(passes)
+    fitting = regularisation_for(passes, plan.model.parameters / max(1, train_tokens))
     set_ones = {name: value for name in fitting._fields if (value := getattr(settings, name)) is not None}
     return plan.model_copy(update=fitting._asdict() | set_ones)
 

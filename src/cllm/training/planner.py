@@ -250,7 +250,7 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
         plan = with_passes(plan, MOST_PASSES)
     steps_s = full_s if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
     tokens = min(steps_s, full_s) * chosen.tokens_per_s
-    plan = regularised(plan, settings, tokens / data.train_tokens)
+    plan = regularised(plan, settings, tokens / data.train_tokens, data.train_tokens)
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
     if not plan.compile and compile_pays(settings, here, steps_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})

@@ -7,8 +7,10 @@ import pytest
 from cllm.errors import InvalidSettings, NotEnoughMemory
 from cllm.settings import TrainSettings
 from cllm.training.plan import (
+    FEW_PASSES,
     LONG_CONTEXT,
     LONG_PAYS_FROM,
+    MANY_PASSES,
     SHORT_CONTEXT,
     Data,
     Machine,
@@ -19,6 +21,7 @@ from cllm.training.plan import (
     extended,
     fitting_context,
     make_plan,
+    regularisation_for,
     wanted_context,
     with_ranks,
 )
@@ -136,3 +139,10 @@ def test_kernels_that_are_there_already_pay_sooner(seconds: float, cached: bool,
 def test_compiling_is_what_a_person_says_if_they_say_it() -> None:
     assert compile_pays(TrainSettings(compile="on"), TWO_CORES, 1)
     assert not compile_pays(TrainSettings(compile="off"), TWO_CORES, 1e6, cached=True)
+
+
+def test_names_are_exchanged_where_the_weights_could_hold_the_data() -> None:
+    assert regularisation_for(1, 0.5) == FEW_PASSES
+    assert regularisation_for(10, 0.9) == regularisation_for(6, 0.5) == MANY_PASSES
+    assert regularisation_for(6, 2).renaming == pytest.approx(0.2)
+    assert regularisation_for(11, 4).renaming == 0.5
