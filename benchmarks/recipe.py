@@ -45,6 +45,7 @@ class Recipe:
     ffn: float = 3.0  # widths
     share: float = 1.0  # of the training documents
     dropout: float = 0.0  # of what each layer adds to the residual stream
+    renaming: float = 0.0  # share of the names that are exchanged in half of the microbatches
     rope_theta: float | None = None  # by the context
     near: int | None = None  # tokens that near layers look back, 0: all; None: as `config_for` has it
     fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
@@ -84,6 +85,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ffn of 4 widths": {"ffn": 4.0},
     "dropout 0.1": {"dropout": 0.1},
     "dropout 0.2": {"dropout": 0.2},
+    "renaming 0.2": {"renaming": 0.2},
+    "renaming 0.5": {"renaming": 0.5},
     "weight decay 0.3": {"weight_decay": 0.3},
     "weight decay 1": {"weight_decay": 1.0},
     "no decay of embedding and output layer": {"vocabulary_decay": 0.0},
@@ -116,6 +119,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     from cllm.spheres import deal
     from cllm.training import schedule
     from cllm.training.compiling import compiled_parts
+    from cllm.training.renaming import Renaming
     from cllm.training.shards import Shards, Split
     from cllm.training.trainer import CLIP_NORM, as_tensors
     from cllm.workspace import RunDirectory
@@ -149,6 +153,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     spheres = 12
     dealt = deal(train.counts, [""] * len(train.counts), spheres, "even")
     order = WindowOrder(train.tokens, train.offsets, dealt, T, end_of_text, seed)
+    names = Renaming(shards.tokenizer, recipe.renaming, seed)
     windows_at_once = max(1, 1024 // T)
     steps = tokens = turn = 0
     parameters = list(model.parameters())
@@ -160,6 +165,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         targets = 0
         for _ in range(recipe.batch // windows_at_once):
             batch = order.batch(turn % spheres, turn // spheres * windows_at_once, windows_at_once)
+            batch = names.apply(batch, turn)
             turn += 1
             model(*as_tensors(batch), parts, recipe.dropout).backward()
             targets += int((batch.targets != NO_TARGET).sum())

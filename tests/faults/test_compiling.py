@@ -47,6 +47,7 @@ def test_compiled_once_and_used_by_all(run_cllm, tiny_corpus: Path, own_cache: P
     second = result_of(run_cllm(*arguments, "--threads=1", timeout=400))
     assert first["compiled"] and second["compiled"] and not plain["compiled"]
     assert made and sorted(own_cache.rglob("*.so")) == made
+    assert [path for path in (own_cache / "headers").iterdir() if path.is_file()]  # not below a name in /tmp
     assert first["weights_sha256"] == second["weights_sha256"]
     assert first["validation_loss"] == pytest.approx(plain["validation_loss"], rel=1e-3)
 
