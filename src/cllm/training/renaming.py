@@ -33,8 +33,10 @@ class Renaming:
 
     def table(self, number: int) -> NDArray[np.int64] | None:
         """(V + 1,) what each token becomes in microbatch `number`; at the end `NO_TARGET`. None: nothing changes."""
+        if not self._share:
+            return None
         random = np.random.Philox(key=np.array([self._seed | 1 << 32, number], dtype=np.uint64)).random_raw
-        if not self._share or random(1)[0] >= RENAMED * 2**64:
+        if random(1)[0] >= RENAMED * 2**64:
             return None
         table = np.append(np.arange(self._vocabulary), NO_TARGET)
         for words in self._words:
