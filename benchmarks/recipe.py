@@ -51,6 +51,7 @@ class Recipe:
     fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
 
 
+NUMBERS = {name: type(value) for name, value in asdict(Recipe()).items() if type(value) in (int, float)}  # by name
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no induction heads": {"induction": False},
@@ -94,13 +95,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def changes(name: str) -> dict[str, Any]:
-    """What a variant changes: one of `VARIANTS`, a size such as 4x192, or several of them joined by " + ".
+    """What a variant changes: one of `VARIANTS`, a size such as 4x192, a number such as "dropout 0.15", or several.
 
-    Raises `KeyError` with the part that is neither.
+    Several are joined by " + ". Raises `KeyError` with the part that is none of these.
     """
     found: dict[str, Any] = {}
     for part in name.split(" + "):
-        found |= {"size": part} if re.fullmatch(r"\d+x\d+", part) else VARIANTS[part]
+        what, _, number = part.rpartition(" ")
+        if re.fullmatch(r"\d+x\d+", part):
+            found["size"] = part
+        elif part not in VARIANTS and re.fullmatch(r"\d+(\.\d+)?", number) and what in NUMBERS:
+            found[what] = NUMBERS[what](float(number))
+        else:
+            found |= VARIANTS[part]
     return found
 
 
@@ -173,7 +180,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         for gradient in gradients:
             gradient.div_(targets)
         torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-        optimizer.gather(optimizer.matrices)
+        optimizer.gather()
         optimizer.apply(schedule.learning_rate(recipe.learning_rate, progress, 0.02))
         steps, tokens = steps + 1, tokens + recipe.batch * T
     trained, model = model, Transformer(config)

@@ -12,7 +12,7 @@ from pathlib import Path
 from cllm import machine
 from cllm.machine import Compiler, Memory, Precision, Processor
 from cllm.settings import TrainSettings
-from cllm.training.plan import COMPILE_PAYS_AFTER_S, choose_microbatches, deal_threads
+from cllm.training.plan import COMPILE_PAYS_AFTER_S, choose_microbatches, deal_threads, wanted_batch
 
 LITTLE_MEMORY = 2 << 30  # bytes: below it the larger models do not fit
 LITTLE_DISK = 1 << 30  # bytes: a run of the default size writes some hundred megabytes
@@ -104,7 +104,7 @@ def choose(
 ) -> Choice:
     """What a training with `settings` uses on such a machine. Pure."""
     cores = processor.usable_cores
-    microbatches = choose_microbatches(settings, settings.batch_size, cores)
+    microbatches = choose_microbatches(settings, wanted_batch(settings, settings.context, cores), cores)
     ranks, threads = deal_threads(settings, microbatches, cores, [])
     if bf16_pays:
         why_precision = f"the processor has {' and '.join(name for name in processor.features if 'BF16' in name)}"

@@ -6,7 +6,7 @@ so that its root mean square matches AdamW's (Liu et al. 2025, "Muon is scalable
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,20 +14,21 @@ from torch import Tensor, nn
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _UPDATE_RMS = 0.2  # AdamW's typical update RMS
+GROUP = 3  # matrices of one shape that are orthogonalised in one product
 
 
-def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.bfloat16, iterations: int = 5) -> Tensor:
-    """About the nearest semi-orthogonal matrix to `matrix` (m, n), computed in `dtype`; bf16 is exact enough."""
+def orthogonalise(matrices_NMK: Tensor, dtype: torch.dtype = torch.bfloat16, iterations: int = 5) -> Tensor:
+    """About the nearest semi-orthogonal matrix to each of `matrices_NMK` (N, m, k), computed in `dtype`.
+
+    m is at most k: then the products are the smallest. bf16 is exact enough.
+    """
     a, b, c = _NEWTON_SCHULZ
-    x = matrix.to(dtype)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T.contiguous()
-    x = x / (x.norm() + 1e-7)
+    x = matrices_NMK.to(dtype)
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = torch.bmm(x, x.transpose(1, 2))
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,24 @@ class OptimizerSettings:
     rate_scale: float = 5.0
 
 
-@dataclass
-class Share:
-    """Matrices that one rank orthogonalises: their names, and where their updates lie in the buffer (elements)."""
+def wide(matrix: Tensor) -> Tensor:
+    """The matrix, or its transpose if it has more rows than columns."""
+    return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
 
-    first: int
-    end: int
-    names: list[str]
+
+@dataclass(frozen=True)
+class Share:
+    """Groups of matrices that one rank orthogonalises: their names, and where their updates lie in the buffer."""
+
+    groups: tuple[tuple[str, ...], ...] = ()
+    first: int = 0  # elements
+    end: int = 0
 
 
 class MuonAdamW:
-    """State and update rule. Every rank holds all of it; `owned` says whose Newton-Schulz iterations it computes.
+    """State and update rule. Every rank holds all of it; a `Share` says whose Newton-Schulz iterations it computes.
 
-    One step is `gather()`, which turns gradients into updates of the owned matrices, an exchange of the buffer
+    One step is `gather()`, which turns gradients into updates of a share of the matrices, an exchange of the buffer
     `updates` between the ranks (the caller's business; alone there is none), and `apply()`.
     """
 
@@ -72,37 +78,52 @@ class MuonAdamW:
         self._first = {n: torch.zeros_like(p) for n, p in self.others.items()}
         self._second = {n: torch.zeros_like(p) for n, p in self.others.items()}
         self._steps = 0
-        sizes = [p.numel() for p in self.matrices.values()]
+        self._groups = self._grouped()
+        sizes = {n: self.matrices[n].numel() for group in self._groups for n in group}
         device = next(iter(named.values())).device
-        self.updates = torch.zeros(sum(sizes), dtype=torch.bfloat16, device=device)
-        self._views = dict(zip(self.matrices, self.updates.split(sizes), strict=True))
+        self.updates = torch.zeros(sum(sizes.values()), dtype=torch.bfloat16, device=device)
+        self._views = {
+            n: update.view_as(self.matrices[n])
+            for n, update in zip(sizes, self.updates.split(list(sizes.values())), strict=True)
+        }
+
+    def _grouped(self) -> list[tuple[str, ...]]:
+        """Matrices of one shape, `GROUP` at a time: always the same ones together, since a product of several need
+        not have the bits of single ones."""
+        by_shape: dict[torch.Size, list[str]] = {}
+        for name, parameter in self.matrices.items():
+            by_shape.setdefault(wide(parameter).shape, []).append(name)
+        return [tuple(names[i : i + GROUP]) for names in by_shape.values() for i in range(0, len(names), GROUP)]
 
     def shares(self, ranks: int) -> list[Share]:
         """One share a rank, about even in work."""
-        cost = {n: p.numel() * min(p.shape) for n, p in self.matrices.items()}
-        total, done, position = sum(cost.values()), 0, 0
-        shares = [Share(0, 0, []) for _ in range(ranks)]
-        for name, parameter in self.matrices.items():
-            share = shares[min(ranks - 1, int(ranks * (done + cost[name] / 2) / total))]
-            if not share.names:
-                share.first = position
-            position += parameter.numel()
-            share.end = position
-            share.names.append(name)
-            done += cost[name]
+        each = [[self.matrices[n].numel() for n in group] for group in self._groups]
+        cost = [
+            sum(sizes) * min(self.matrices[group[0]].shape) for sizes, group in zip(each, self._groups, strict=True)
+        ]
+        total, done, position = sum(cost), 0, 0
+        shares = [Share() for _ in range(ranks)]
+        for group, sizes, work in zip(self._groups, each, cost, strict=True):
+            rank = min(ranks - 1, int(ranks * (done + work / 2) / total))
+            first = shares[rank].first if shares[rank].groups else position
+            position += sum(sizes)
+            shares[rank] = Share((*shares[rank].groups, group), first, position)
+            done += work
         return shares
 
     @torch.no_grad()
-    def gather(self, owned: Iterable[str]) -> None:
-        """Take the gradients into the momentum; orthogonalise what is owned (Nesterov's look-ahead) into `updates`."""
-        beta = self.settings.momentum
-        owned = set(owned)
-        for name, parameter in self.matrices.items():
-            assert parameter.grad is not None
-            self._momentum[name].mul_(beta).add_(parameter.grad, alpha=1 - beta)
-            if name in owned:
-                ahead = self._momentum[name].mul(beta).add_(parameter.grad, alpha=1 - beta)
-                self._views[name].copy_(orthogonalise(ahead, self._matrix_dtype).reshape(-1))
+    def gather(self, share: Share | None = None) -> None:
+        """Take the gradients into the momentum; orthogonalise a share (None: all) of it into `updates`.
+
+        What is orthogonalised looks ahead, as Nesterov's momentum does.
+        """
+        kept = 1 - self.settings.momentum
+        gradients = {n: _gradient(p) for n, p in self.matrices.items()}
+        torch._foreach_lerp_(list(self._momentum.values()), list(gradients.values()), kept)
+        for group in self._groups if share is None else share.groups:
+            ahead = torch.stack([wide(torch.lerp(self._momentum[n], gradients[n], kept)) for n in group])
+            for name, update in zip(group, orthogonalise(ahead, self._matrix_dtype), strict=True):
+                wide(self._views[name]).copy_(update)
 
     @torch.no_grad()
     def apply(self, learning_rate: float) -> None:
@@ -112,15 +133,15 @@ class MuonAdamW:
         rate = learning_rate * s.rate_scale
         for name, parameter in self.matrices.items():
             scale = _UPDATE_RMS * max(parameter.shape) ** 0.5
-            parameter.mul_(1 - rate * s.weight_decay).add_(self._views[name].view_as(parameter), alpha=-rate * scale)
+            parameter.mul_(1 - rate * s.weight_decay).add_(self._views[name], alpha=-rate * scale)
         beta1, beta2 = s.betas
         correction1, correction2 = 1 - beta1**self._steps, 1 - beta2**self._steps
         for name, parameter in self.others.items():
-            assert parameter.grad is not None
+            gradient = _gradient(parameter)
             if parameter.ndim == 2 and s.vocabulary_decay:
                 parameter.mul_(1 - rate * s.vocabulary_decay)
-            first = self._first[name].lerp_(parameter.grad, 1 - beta1)
-            second = self._second[name].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+            first = self._first[name].lerp_(gradient, 1 - beta1)
+            second = self._second[name].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
             parameter.addcdiv_(first, (second / correction2).sqrt_().add_(s.eps), value=-rate / correction1)
 
     def state(self) -> dict[str, Tensor]:
@@ -137,3 +158,8 @@ class MuonAdamW:
             if name != "steps":
                 tensor.copy_(state[name])
         self._steps = int(state["steps"])
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

@@ -23,6 +23,7 @@ LONG_PAYS_FROM = 3.5e6  # tokens that the planner's smallest model would read in
 TIMED_TOKENS, MANY_TIMED_TOKENS = 4096, 8192  # in a step; the second where steps are many all the same
 MANY_TIMED_FROM = 12e6  # tokens that are read in the time
 FEWEST_WINDOWS, MOST_WINDOWS = 2, 16  # of such a step
+FEWEST_MICROBATCHES = 4  # of other steps, so that four ranks can share them
 COMPILE_PAYS_AFTER_S = 240.0  # seconds of training from which compiling pays
 CACHED_COMPILE_PAYS_AFTER_S = 45.0  # and from which using what was compiled before does
 VALIDATION_SHARE = 0.003  # of a run that one validation may take: there are about a dozen of them
@@ -39,7 +40,7 @@ class Regularisation(NamedTuple):
 
 FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
 MANY = 4.0  # passes through the data from which the second is used (docs/planner.md)
-RENAMING_PAYS_FROM = 11.0  # passes times weights for each training token
+RENAMING_PAYS_FROM = 6.0  # passes times weights for each training token
 RENAMING, MOST_RENAMING = 1 / 60, 0.5  # share of the names, for each of these, and at most
 
 
@@ -106,14 +107,18 @@ def wanted_context(settings: TrainSettings, tokens: float = 0.0) -> int:
 
 
 def wanted_batch(settings: TrainSettings, context: int, cores: int, tokens: float = 0.0) -> int:
-    """Windows in a step, if the data allow it: with a time limit few, but enough for all cores.
+    """Windows in a step, if the data allow it: enough for all cores, and with a time limit few.
 
     `tokens` is how many will be read in the time.
     """
-    if settings.minutes is None or "batch_size" in settings.model_fields_set:
+    if "batch_size" in settings.model_fields_set:
         return settings.batch_size
-    workers = min(max(FEWEST_WINDOWS, cores), settings.spheres)
-    each = settings.microbatches or next(d for d in divisors(settings.spheres) if d >= workers)
+    timed = settings.minutes is not None
+    workers = min(max(FEWEST_WINDOWS if timed else FEWEST_MICROBATCHES, cores), settings.spheres)
+    possible = divisors(settings.spheres)
+    each = settings.microbatches if settings.microbatches in possible else next(d for d in possible if d >= workers)
+    if not timed:
+        return each * math.ceil(settings.batch_size / each)
     in_step = MANY_TIMED_TOKENS if tokens >= MANY_TIMED_FROM else TIMED_TOKENS
     return each * max(1, min(MOST_WINDOWS, in_step // context) // each)
 
@@ -152,7 +157,7 @@ def choose_microbatches(settings: TrainSettings, batch_size: int, cores: int) ->
                 f"batch of {batch_size} windows; possible are {', '.join(map(str, possible))}"
             )
         return settings.microbatches
-    enough = [d for d in possible if d >= max(4, min(cores, settings.spheres))]
+    enough = [d for d in possible if d >= max(FEWEST_MICROBATCHES, min(cores, settings.spheres))]
     return enough[0] if enough else possible[-1]
 
 

@@ -38,11 +38,12 @@ CANDIDATES = (
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
 MOST_PASSES = 60  # through the data; of more, a network only learns the files by heart
 OVERHEAD_S, OVERHEAD = 8.0, 0.04  # seconds and share of a timed run: starting processes, the memory, saving
-SLOW_START_S = 40.0  # that a compiled training loses while its kernels are made beside its first steps
+SLOW_START_S = 20.0  # that a compiled training loses while its kernels are made beside its first steps
 STEPPING = 0.95  # share of the rest that goes into steps, and not into validations and checkpoints
 TYPICAL_FLOPS = 80e9  # a second, of one thread: a guess that is good enough where there is no time limit
 PROBE_TOKENS, PROBE_REPEATS, PROBE_S = 1024, 5, 0.5  # at most so many repeats or seconds a model, after the first
-COMPILED = 1.25  # times as fast as what is timed is a training that is compiled, with its optimizer (docs/planner.md)
+COMPILED = 1.3  # times as fast as what is timed are forward and backward pass when they are compiled (docs/planner.md)
+ALL_AT_ONCE = 0.8  # of that speed is left with the optimizer, the sums of gradients, and all ranks on one memory
 REFERENCE_VOCABULARY = 2048  # at which it is timed
 VOCABULARIES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 
@@ -82,6 +83,11 @@ def workers_of(settings: TrainSettings, here: Machine) -> int:
     return min(settings.threads or here.cores, here.cores)
 
 
+def uncompiled_rate(config: ModelConfig, settings: TrainSettings, here: Machine) -> float:
+    """Tokens a second of a training that is not compiled, by timing its model."""
+    return ALL_AT_ONCE * probe(config, precision_for(settings, here)) * workers_of(settings, here)
+
+
 def first_config(settings: TrainSettings) -> ModelConfig:
     """The model that is timed before any other."""
     return config_for(FIRST, REFERENCE_VOCABULARY, wanted_context(settings))
@@ -90,8 +96,7 @@ def first_config(settings: TrainSettings) -> ModelConfig:
 def flops_per_s(settings: TrainSettings, here: Machine) -> float:
     """Floating point operations a second of a training of a small model, by timing one."""
     config = first_config(settings)
-    one = probe(config, precision_for(settings, here)) * config.flops_per_token(config.context)
-    return one * workers_of(settings, here)
+    return uncompiled_rate(config, settings, here) * config.flops_per_token(config.context)
 
 
 def gain_of_compiling(settings: TrainSettings, here: Machine, seconds: float) -> float:
@@ -221,7 +226,6 @@ def plan_run(settings: TrainSettings, shards: Shards, started: float) -> Plan:
 def plan_for(settings: TrainSettings, context: int, data: Data, started: float) -> Plan:
     """The plan for such data."""
     here = this_machine(settings)
-    precision, workers = precision_for(settings, here), workers_of(settings, here)
     timed, seconds = settings.minutes is not None, seconds_left(settings, started)
     gain = gain_of_compiling(settings, here, seconds)
     full_s = stepping_s(settings, here, seconds) if timed else seconds
@@ -234,10 +238,10 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
 
     def tokens_per_s(size: str) -> float:
         if not timed:
-            return TYPICAL_FLOPS * workers / operations[size]
+            return TYPICAL_FLOPS * workers_of(settings, here) / operations[size]
         if size == FIRST:
             return gain * flops_per_s(settings, here) / operations[size]
-        return gain * probe(configs[size], precision) * workers
+        return gain * uncompiled_rate(configs[size], settings, here)
 
     def bits(size: str, rate: float) -> float:
         return expected_bits(configs[size], rate * full_s, data.train_bytes)

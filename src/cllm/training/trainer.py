@@ -129,7 +129,7 @@ class Trainer:
 
         rate = self.totals.rate_scale * learning_rate(self.plan.learning_rate, progress, self.plan.warmup)
         self._point_gradients_at(total)
-        self.optimizer.gather(self._shares[self.rank].names)
+        self.optimizer.gather(self._shares[self.rank])
         self._exchange_updates()
         self.optimizer.apply(rate)
 
@@ -166,7 +166,7 @@ class Trainer:
         """Give every rank the updates that the others have orthogonalised."""
         if self.plan.ranks > 1:
             for source, share in enumerate(self._shares):
-                if share.names:
+                if share.groups:
                     dist.broadcast(self.optimizer.updates[share.first : share.end].view(torch.uint8), src=source)
 
     def agree(self, word: bool) -> bool:

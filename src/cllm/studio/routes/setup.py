@@ -114,6 +114,8 @@ def _notes(settings: TrainSettings, fields: dict[str, str]) -> dict[str, str]:
         notes["context"] = f"{SHORT_CONTEXT} or {LONG_CONTEXT} tokens, by the time; set it for another"
     if timed and "batch_size" not in settings.model_fields_set:
         notes["batch_size"] = f"{' or '.join(map(str, batches))} windows, by the time; set it for another"
+    elif batches[0] != settings.batch_size:
+        notes["batch_size"] = f"{batches[0]} windows, so that all cores have some; set it for another"
     if timed and "epochs" not in settings.model_fields_set:
         notes["epochs"] = "as many as the time allows; set it to end sooner"
     try:
