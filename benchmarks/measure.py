@@ -86,6 +86,17 @@ def speed(arguments: Sequence[str], cwd: Path, seconds: float) -> Speed:
     return Speed(statistics.median(rates), len(points), loss, last)
 
 
+def output_of(arguments: Sequence[str], cwd: Path, **environment: str) -> tuple[list[dict[str, Any]], float]:
+    """The JSON lines that a command prints, and the seconds it took. Ends the program with its words if it fails."""
+    begun = time.time()
+    done = subprocess.run(
+        arguments, cwd=cwd, env=ROOT_ENVIRONMENT | environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], time.time() - begun
+
+
 def block_rates(points: Sequence[tuple[int, float]]) -> list[float]:
     """Tokens/s of blocks of at least `BLOCK_S`, from (tokens so far, time): a clock in ms is too coarse for steps."""
     rates = []

@@ -11,75 +11,24 @@ Each finished point is kept in quality_points.json, so that the command can be r
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import cllm
 from benchmarks import corpora
-from benchmarks.corpora import list_sha256
-from benchmarks.measure import ROOT_ENVIRONMENT, command_line, machine
+from benchmarks.measure import command_line, output_of
+from benchmarks.points import Point, Points, say
 from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared, splits_sha256
 from benchmarks.quality_report import MAKERS, report
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
 from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
 from cllm.machine import bf16_pays, has_cpp_compiler
 from cllm.model.config import config_for
-from cllm.storage import write_json
 from cllm.workspace import Workspace
 
-Point = dict[str, Any]
-TRAINER = ("corpus", "model", "training")
 GRID_STEP = 2.0  # the grid grows by this factor while its best rate is at an edge
 MOST_RATE, LEAST_RATE = 0.02, 5e-5
-
-
-class Points:
-    """What was measured, kept in a file after each point. A point is found by what it is a point of."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.all: list[Point] = json.loads(path.read_text()) if path.is_file() else []
-
-    def find(self, **wanted: Any) -> Point | None:
-        """The point that has all of these."""
-        return next((p for p in self.all if all(p.get(k) == v for k, v in wanted.items())), None)
-
-    def add(self, point: Point) -> Point:
-        """Keep a point, in the file too."""
-        about = {"processor": machine()["processor"], "date": time.strftime("%Y-%m-%d"), "version": version()}
-        self.all.append({**point, **about})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, self.all)
-        say(" ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in point.items() if k != "plan"))
-        return point
-
-
-@cache
-def version() -> str:
-    """A digest of what a training depends on: the trainer's sources, without the command line, studio and reports."""
-    package = Path(cllm.__file__).parent
-    files = [f for f in package.rglob("*.py") if f.parent == package or f.relative_to(package).parts[0] in TRAINER]
-    return list_sha256((f.relative_to(package).as_posix(), f.read_bytes()) for f in files)[:12]
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def output_of(arguments: list[str], cwd: Path) -> tuple[list[dict[str, Any]], float]:
-    """The JSON lines that a command prints, and the seconds it took. Ends the program with its words if it fails."""
-    begun = time.time()
-    done = subprocess.run(arguments, cwd=cwd, env=ROOT_ENVIRONMENT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], time.time() - begun
 
 
 def cllm_point(data: Prepared, minutes: float, seed: int, options: list[str], work: Path) -> Point:

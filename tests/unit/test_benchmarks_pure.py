@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import corpora, preparation
+from benchmarks import corpora, grid, preparation
 from benchmarks.corpora import CorpusMissing, list_sha256, newest_archive, unpack
 from benchmarks.plots import Bar, Line, bars, curves, spaced
-from benchmarks.quality import Points
+from benchmarks.points import Points
 from benchmarks.quality_data import plain_bits_per_byte, prepared
 from benchmarks.quality_report import corpus_text, minutes_to_reach, newest, report, times_longer, times_shorter
 from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
@@ -248,3 +248,26 @@ def test_the_plain_model_is_measured_as_our_own_is(tmp_path: Path) -> None:
         size += len(document.text)
     assert found.bytes == size
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / size, rel=1e-5)
+
+
+def test_a_grid_gives_each_training_cores_of_its_own() -> None:
+    assert grid.seats([0, 1, 2, 5, 6], 2) == [[0, 1], [2, 5]]
+    assert grid.seats([3], 2) == []
+    assert grid.options_of("3x128/2048") == ["--size=3x128", "--vocabulary=2048"]
+    assert grid.options_of("3x128") == ["--size=3x128"]
+    assert grid.options_of(grid.AUTO) == []
+
+
+def test_a_grid_measures_what_is_missing_and_orders_what_is_there(tmp_path: Path) -> None:
+    points = Points(tmp_path / "grid_points.json")
+    plan = {"size": "3x128", "vocabulary": 1536, "expected_bits_per_byte": None}
+    for choice, bits in (("planner", 1.05), ("2x128/2048", 1.0)):
+        key = {"corpus": "glibc", "minutes": 5.0, "choice": choice}
+        points.add(key | {"bits_per_byte": bits, "tokens": 3e6, "passes": 1.5, "cores": 2, "plan": plan})
+    keys = [{"corpus": "glibc", "minutes": 5.0, "choice": choice} for choice in ("planner", "4x128/2048")]
+    assert [key["choice"] for key in grid.missing(points, iter(keys), redo=False)] == ["4x128/2048"]
+    grid.report(points.all, [5.0, 20.0], tmp_path)
+    rows = (tmp_path / "grid.md").read_text().splitlines()
+    assert rows[4].startswith("| 2x128/2048 | 3x128, 1536 | 1.0000 | +0.0 % |")
+    assert rows[5].startswith("| **planner** | 3x128, 1536 | 1.0500 | +5.0 % | 3.00 M |")
+    assert len(grid.missing(points, iter(keys), redo=True)) == 2
