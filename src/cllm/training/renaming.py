@@ -19,7 +19,9 @@ from cllm.order import NO_TARGET, Batch
 from cllm.tokenizer import Tokenizer
 
 RENAMED = 0.5  # share of the microbatches in which names are exchanged
-KINDS = (re.compile(rb"[A-Za-z_]{2,}"), re.compile(rb" [A-Za-z_]{2,}"))  # exchanged among themselves
+# Exchanged among themselves: words of small letters, of capitals, and of both, with a space before them or without.
+LETTERS = (rb"(?=.*[a-z])[a-z_]{2,}", rb"(?=.*[A-Z])[A-Z_]{2,}", rb"(?=.*[A-Z])(?=.*[a-z])[A-Za-z_]{2,}")
+KINDS = tuple(re.compile(space + letters) for space in (rb"", rb" ") for letters in LETTERS)
 
 
 class Renaming:

@@ -35,6 +35,13 @@ def test_only_names_change_and_each_to_one_of_its_kind(tokenizer: Tokenizer) -> 
         assert kind is not None and kind == kind_of(tokenizer.token_bytes(int(table[token])))
 
 
+def test_kinds_keep_words_apart_that_code_does_not_exchange() -> None:
+    words = [b"size", b"MAX_LEN", b"FileName", b" size", b" NULL", b" Inc"]
+    assert len({kind_of(word) for word in words}) == len(words) == len(KINDS)
+    assert kind_of(b"_len") == kind_of(b"size")
+    assert {kind_of(other) for other in (b"__", b"x", b"x2", b"  size", b"size(")} == {None}
+
+
 def test_inputs_and_targets_get_the_same_names(tokenizer: Tokenizer) -> None:
     ids = np.array(tokenizer.encode(SOURCE)[:401], dtype=np.int64)
     targets = ids[None, 1:].copy()
