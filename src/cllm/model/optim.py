@@ -97,18 +97,16 @@ class MuonAdamW:
 
     def shares(self, ranks: int) -> list[Share]:
         """One share a rank, about even in work."""
-        each = [[self.matrices[n].numel() for n in group] for group in self._groups]
-        cost = [
-            sum(sizes) * min(self.matrices[group[0]].shape) for sizes, group in zip(each, self._groups, strict=True)
-        ]
-        total, done, position = sum(cost), 0, 0
+        sizes = [len(group) * self.matrices[group[0]].numel() for group in self._groups]
+        works = [n * min(self.matrices[g[0]].shape) for n, g in zip(sizes, self._groups, strict=True)]
+        done, position = 0, 0
         shares = [Share() for _ in range(ranks)]
-        for group, sizes, work in zip(self._groups, each, cost, strict=True):
-            rank = min(ranks - 1, int(ranks * (done + work / 2) / total))
-            first = shares[rank].first if shares[rank].groups else position
-            position += sum(sizes)
-            shares[rank] = Share((*shares[rank].groups, group), first, position)
-            done += work
+        for group, size, work in zip(self._groups, sizes, works, strict=True):
+            rank = min(ranks - 1, int(ranks * (done + work / 2) / sum(works)))
+            before = shares[rank]
+            first = before.first if before.groups else position
+            done, position = done + work, position + size
+            shares[rank] = Share((*before.groups, group), first, position)
         return shares
 
     @torch.no_grad()
