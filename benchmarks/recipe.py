@@ -51,7 +51,8 @@ class Recipe:
     fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
 
 
-NUMBERS = {name: type(value) for name, value in asdict(Recipe()).items() if type(value) in (int, float)}  # by name
+WHOLE, ANY = r"[1-9]\d*", r"\d+(\.\d+)?"  # numbers that can be set by name, such as "batch 12"
+NUMBERS = {n: WHOLE if type(v) is int else ANY for n, v in asdict(Recipe()).items() if type(v) in (int, float)}
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no induction heads": {"induction": False},
@@ -104,8 +105,8 @@ def changes(name: str) -> dict[str, Any]:
         what, _, number = part.rpartition(" ")
         if re.fullmatch(r"\d+x\d+", part):
             found["size"] = part
-        elif part not in VARIANTS and re.fullmatch(r"\d+(\.\d+)?", number) and what in NUMBERS:
-            found[what] = NUMBERS[what](float(number))
+        elif part not in VARIANTS and what in NUMBERS and re.fullmatch(NUMBERS[what], number):
+            found[what] = json.loads(number)
         else:
             found |= VARIANTS[part]
     return found

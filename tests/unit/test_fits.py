@@ -66,5 +66,7 @@ def test_trials_are_known_by_their_keys(tmp_path: Path) -> None:
 def test_variants_can_be_joined() -> None:
     assert changes("as it is") == {}
     assert changes("2x128 + vocabulary 2048 + dropout 0.1") == {"size": "2x128", "vocabulary": 2048, "dropout": 0.1}
-    with pytest.raises(KeyError, match="vocabulary 2047"):
-        changes("2x128 + vocabulary 2047")
+    assert changes("4x192 + renaming 0.15 + batch 12") == {"size": "4x192", "renaming": 0.15, "batch": 12}
+    for unknown in ("vocabulary many", "batch 1.5", "luck 3", "tied 1"):
+        with pytest.raises(KeyError, match=unknown):
+            changes(f"2x128 + {unknown}")
