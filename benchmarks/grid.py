@@ -13,14 +13,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
 from benchmarks import corpora
 from benchmarks.corpora import Corpus
-from benchmarks.measure import command_line, output_of, table, write_results
+from benchmarks.measure import command_line, numbers, output_of, table, write_results
 from benchmarks.points import Point, Points
 
 AUTO = "planner"
@@ -57,12 +57,11 @@ def point_of(corpus: Corpus, choice: str, minutes: float, options: list[str], se
     }  # fmt: skip
 
 
-def missing(points: Points, keys: Iterator[Point], redo: bool) -> list[Point]:
+def missing(points: Points, keys: Sequence[Point], redo: bool) -> list[Point]:
     """What is to be measured."""
-    wanted = list(keys)
     if redo:
-        points.all = [p for p in points.all if not any(p.items() >= key.items() for key in wanted)]
-    return [key for key in wanted if points.find(**key) is None]
+        points.all = [p for p in points.all if not any(p.items() >= key.items() for key in keys)]
+    return [key for key in keys if points.find(**key) is None]
 
 
 def report(points: Sequence[Point], minutes: Sequence[float], out: Path) -> None:
@@ -94,7 +93,7 @@ def main() -> None:
     about = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grid", description=about)
     parser.add_argument("--corpora", default="glibc,stdlib", help="default: glibc,stdlib")
-    parser.add_argument("--minutes", default="5", help="such as 5,20; default: 5")
+    parser.add_argument("--minutes", type=numbers, default="5", help="such as 5,20; default: 5")
     parser.add_argument("--grid", default=GRID, help=f"SIZE/VOCABULARY, beside the planner; default: {GRID}")
     parser.add_argument("--cores", type=int, default=2, help="for each training; default: 2")
     parser.add_argument("--train-options", default="", help="more options for all, such as '--compile on'")
@@ -104,17 +103,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if not hasattr(os, "sched_getaffinity") or not shutil.which("taskset"):
         sys.exit("taskset is needed, which gives each training its cores: util-linux has it")
-    if not (free := seats(sorted(os.sched_getaffinity(0)), arguments.cores)):
-        parser.error(f"--cores {arguments.cores}: there are fewer here")
-    points, minutes = Points(arguments.out / "grid_points.json"), [float(m) for m in arguments.minutes.split(",")]
+    cores = sorted(os.sched_getaffinity(0))
+    if not 1 <= arguments.cores <= len(cores):
+        parser.error(f"--cores {arguments.cores}: there are {len(cores)} here")
+    free, points = seats(cores, arguments.cores), Points(arguments.out / "grid_points.json")
     found = {c.name: c for c in corpora.corpora(arguments.corpora.split(","), arguments.cache)}
     choices, options = [AUTO, *filter(None, arguments.grid.split(","))], arguments.train_options.split()
-    keys = (
+    keys = [
         {"corpus": name, "sha256": corpus.sha256, "minutes": length, "choice": choice, "options": options}
         for name, corpus in found.items()
-        for length in minutes
+        for length in arguments.minutes
         for choice in choices
-    )
+    ]
     at = SimpleQueue[list[int]]()
     for seat in free:
         at.put(seat)
@@ -131,7 +131,7 @@ def main() -> None:
     with ThreadPoolExecutor(len(free)) as pool:
         list(pool.map(measure, missing(points, keys, arguments.redo)))
     wanted = [p for p in points.all if p["corpus"] in found and p["options"] == options]
-    report(wanted, minutes, arguments.out)
+    report(wanted, arguments.minutes, arguments.out)
 
 
 if __name__ == "__main__":

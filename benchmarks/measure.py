@@ -113,6 +113,11 @@ def trainer(corpus: Sequence[str], *options: str) -> list[str]:
     return [sys.executable, "-m", "cllm", "train", *corpus, "--epochs=10000", "--patience=0", "--json", *options]
 
 
+def numbers(text: str) -> list[float]:
+    """Of an option such as 1,2,5. Raises `ValueError`, which argparse makes a line of."""
+    return [float(part) for part in text.split(",")]
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, lowest and highest of the rounds."""
     return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks import corpora
-from benchmarks.measure import command_line, output_of
+from benchmarks.measure import command_line, numbers, output_of
 from benchmarks.points import Point, Points, say
 from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared, splits_sha256
 from benchmarks.quality_report import MAKERS, report
@@ -137,13 +137,12 @@ def compressor_points(points: Points, data: Prepared, key: Point) -> None:
 def measure(points: Points, data: Prepared, arguments: argparse.Namespace, work: Path) -> None:
     """Every point of one corpus that was asked for and is not there yet."""
     makers = [m for m in arguments.makers.split(",") if m]
-    minutes = [float(m) for m in arguments.minutes.split(",")]
     seeds = [int(s) for s in arguments.seeds.split(",")]
     key: Point = {"kind": "point", "corpus": data.corpus.name, "sha256": data.corpus.sha256}
     if "compressors" in makers:
         compressor_points(points, data, key)
     for seed in seeds:
-        for length in minutes:
+        for length in arguments.minutes:
             for maker in (m for m in makers if m in MAKERS):
                 options = arguments.cllm_options.split() if maker == "cllm" else []
                 wanted = {**key, "maker": maker, "minutes": length, "seed": seed}
@@ -170,7 +169,9 @@ def main() -> None:
         "--makers", default="compressors,cllm,plain,compiled",
         help="compressors, cllm, plain (fp32, eager), compiled (torch.compile, and bf16 where it pays); default: all",
     )  # fmt: skip
-    parser.add_argument("--minutes", default="1,2,5,10,20", help="one training for each; default: 1,2,5,10,20")
+    parser.add_argument(
+        "--minutes", type=numbers, default="1,2,5,10,20", help="a training for each; default: %(default)s"
+    )
     parser.add_argument("--seeds", default="0", help="one training for each, too; default: 0")
     parser.add_argument("--cllm-options", default="", help="more options for cllm train, such as '--size 4x192'")
     parser.add_argument("--size", default="6x256", help="of the plain loop's model; default: 6x256")

@@ -6,12 +6,11 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.measure import table, write_results
 from benchmarks.plots import COLOURS, OURS, Line, curves
+from benchmarks.points import Point
 
-Point = dict[str, Any]
 MAKERS = {"cllm": "cllm train", "plain": "plain loop, fp32", "compiled": "plain loop, compiled"}
 LEVELS = {"xz": "xz -9e", "ppmd": "PPMd", "zpaq": "zpaq -m5"}
 COLOUR_OF = {"cllm train": OURS, "plain loop, fp32": COLOURS[1], "plain loop, compiled": COLOURS[2]}

@@ -265,9 +265,9 @@ def test_a_grid_measures_what_is_missing_and_orders_what_is_there(tmp_path: Path
         key = {"corpus": "glibc", "minutes": 5.0, "choice": choice}
         points.add(key | {"bits_per_byte": bits, "tokens": 3e6, "passes": 1.5, "cores": 2, "plan": plan})
     keys = [{"corpus": "glibc", "minutes": 5.0, "choice": choice} for choice in ("planner", "4x128/2048")]
-    assert [key["choice"] for key in grid.missing(points, iter(keys), redo=False)] == ["4x128/2048"]
+    assert [key["choice"] for key in grid.missing(points, keys, redo=False)] == ["4x128/2048"]
     grid.report(points.all, [5.0, 20.0], tmp_path)
     rows = (tmp_path / "grid.md").read_text().splitlines()
     assert rows[4].startswith("| 2x128/2048 | 3x128, 1536 | 1.0000 | +0.0 % |")
     assert rows[5].startswith("| **planner** | 3x128, 1536 | 1.0500 | +5.0 % | 3.00 M |")
-    assert len(grid.missing(points, iter(keys), redo=True)) == 2
+    assert len(grid.missing(points, keys, redo=True)) == 2
