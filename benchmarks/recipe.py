@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,64 +51,38 @@ class Recipe:
     fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
 
 
-WHOLE, ANY = r"[1-9]\d*", r"\d+(\.\d+)?"  # numbers that can be set by name, such as "batch 12"
-NUMBERS = {n: WHOLE if type(v) is int else ANY for n, v in asdict(Recipe()).items() if type(v) in (int, float)}
-VARIANTS: dict[str, dict[str, Any]] = {
+WHOLE, ANY = r"[1-9]\d*", r"\d+(\.\d+)?"
+NUMBERS = {  # what can be set by name, such as "batch 12" or "weight decay 0.3": how its number is written
+    field.name.replace("_", " "): WHOLE if str(field.type).startswith("int") else ANY
+    for field in fields(Recipe)
+    if str(field.type).startswith(("int", "float"))
+}
+WORDS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no induction heads": {"induction": False},
     "no bigrams": {"induction": False, "bigrams": False},
     "tied without bigrams": {"induction": False, "bigrams": False, "tied": True},
-    "batch 8": {"batch": 8},
-    "batch 32": {"batch": 32},
     "half the learning rate": {"learning_rate": 5e-4},
     "twice the learning rate": {"learning_rate": 2e-3},
-    "context 128 and batch 32": {"context": 128, "batch": 32},
-    "context 512 and batch 8": {"context": 512, "batch": 8},
-    "context 1024 and batch 4": {"context": 1024, "batch": 4},
-    "context 2048 and batch 2": {"context": 2048, "batch": 2},
-    "context 2048 and batch 4": {"context": 2048, "batch": 4},
-    "near 64": {"near": 64},
-    "near 128": {"near": 128},
-    "near 256": {"near": 256},
     "all far": {"near": 0},
-    "rope 10000": {"rope_theta": 10_000.0},
-    "rope 40000": {"rope_theta": 40_000.0},
-    "rope 160000": {"rope_theta": 160_000.0},
-    "rope 1000000": {"rope_theta": 1_000_000.0},
-    "decay over 85 %": {"decay_begins": 0.15},
-    "embedding of size 0.3": {"embedding_rms": 0.3},
-    "prior of 20 pairs": {"prior_pairs": 20.0},
-    "prior of 150 pairs": {"prior_pairs": 150.0},
-    "vocabulary 512": {"vocabulary": 512},
-    "vocabulary 1024": {"vocabulary": 1024},
-    "vocabulary 2048": {"vocabulary": 2048},
-    "vocabulary 8192": {"vocabulary": 8192},
-    "ffn of 2 widths": {"ffn": 2.0},
-    "ffn of 4 widths": {"ffn": 4.0},
-    "dropout 0.1": {"dropout": 0.1},
-    "dropout 0.2": {"dropout": 0.2},
-    "renaming 0.2": {"renaming": 0.2},
-    "renaming 0.5": {"renaming": 0.5},
-    "weight decay 0.3": {"weight_decay": 0.3},
-    "weight decay 1": {"weight_decay": 1.0},
-    "no decay of embedding and output layer": {"vocabulary_decay": 0.0},
 }
+USUAL = [*WORDS, "batch 8", "4x192", "vocabulary 2048", "context 1024 and batch 4", "dropout 0.1", "renaming 0.2"]
 
 
 def changes(name: str) -> dict[str, Any]:
-    """What a variant changes: one of `VARIANTS`, a size such as 4x192, a number such as "dropout 0.15", or several.
+    """What a variant changes: one of `WORDS`, a size such as 4x192, a number such as "dropout 0.15", or several.
 
-    Several are joined by " + ". Raises `KeyError` with the part that is none of these.
+    Several are joined by " + " or " and ". Raises `KeyError` with the part that is none of these.
     """
     found: dict[str, Any] = {}
-    for part in name.split(" + "):
+    for part in re.split(r" \+ | and ", name):
         what, _, number = part.rpartition(" ")
         if re.fullmatch(r"\d+x\d+", part):
             found["size"] = part
-        elif part not in VARIANTS and what in NUMBERS and re.fullmatch(NUMBERS[what], number):
-            found[what] = json.loads(number)
+        elif what in NUMBERS and re.fullmatch(NUMBERS[what], number):
+            found[what.replace(" ", "_")] = json.loads(number)
         else:
-            found |= VARIANTS[part]
+            found |= WORDS[part]
     return found
 
 
@@ -220,8 +194,8 @@ def main() -> None:
     parser.add_argument("--corpora", default=",".join(CORPORA), help="default: all")
     parser.add_argument(
         "--variants",
-        default=",".join(VARIANTS),
-        help="names or sizes, joined by commas, or by ' + ' into one; default: all",
+        default=",".join(USUAL),
+        help="sizes, words or numbers by name, joined by commas, or by ' + ' into one (default: %(default)s)",
     )
     parser.add_argument("--work", type=float, default=6, help="10^12 operations a trial (default %(default)s)")
     parser.add_argument("--seeds", default="0", help="default 0")
@@ -249,7 +223,8 @@ def main() -> None:
     try:
         recipes = {name: replace(base, **changes(name)) for name in names}
     except KeyError as error:
-        parser.error(f"there is no variant {error}: choose of LAYERSxWIDTH, {', '.join(VARIANTS)}")
+        known = ", ".join(["LAYERSxWIDTH", *WORDS, *(f"{name} NUMBER" for name in NUMBERS)])
+        parser.error(f"there is no variant {error}: choose of {known}")
     wanted = [
         (corpus, name, int(seed))
         for seed in options.seeds.split(",")

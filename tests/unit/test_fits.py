@@ -67,6 +67,7 @@ def test_variants_can_be_joined() -> None:
     assert changes("as it is") == {}
     assert changes("2x128 + vocabulary 2048 + dropout 0.1") == {"size": "2x128", "vocabulary": 2048, "dropout": 0.1}
     assert changes("4x192 + renaming 0.15 + batch 12") == {"size": "4x192", "renaming": 0.15, "batch": 12}
+    assert changes("context 2048 and batch 2 + weight decay 1") == {"context": 2048, "batch": 2, "weight_decay": 1}
     for unknown in ("vocabulary many", "batch 1.5", "luck 3", "tied 1"):
         with pytest.raises(KeyError, match=unknown):
             changes(f"2x128 + {unknown}")
