@@ -21,6 +21,7 @@ from benchmarks.measure import command_line, numbers, output_of
 from benchmarks.points import Point, Points, say
 from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared, splits_sha256
 from benchmarks.quality_report import MAKERS, report
+from benchmarks.reference import WARMUP
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
 from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
 from cllm.machine import bf16_pays, has_cpp_compiler
@@ -88,7 +89,7 @@ def plain_run(
 
 def loop_of(arguments: argparse.Namespace) -> Point:
     """What a plain run is, but for its rate, seed and time."""
-    return {name: getattr(arguments, name) for name in ("size", "context", "batch_size", "vocabulary")}
+    return {n: getattr(arguments, n) for n in ("size", "context", "batch_size", "vocabulary")} | {"warmup": WARMUP}
 
 
 def best_rate(points: Points, data: Prepared, maker: str, arguments: argparse.Namespace) -> float:
