@@ -180,9 +180,9 @@ def test_labels_are_moved_apart_in_their_order() -> None:
 
 
 def test_the_rate_rises_and_follows_a_cosine_to_a_tenth() -> None:
-    assert decayed(1e-3, 0.01) == pytest.approx(5e-4)
-    assert decayed(1e-3, 0.02) == pytest.approx(1e-3)
-    assert decayed(1e-3, 0.51) == pytest.approx(0.55e-3)
+    assert decayed(1e-3, 0.1) == pytest.approx(5e-4)
+    assert decayed(1e-3, 0.2) == pytest.approx(1e-3)
+    assert decayed(1e-3, 0.6) == pytest.approx(0.55e-3)
     assert decayed(1e-3, 1.0) == decayed(1e-3, 1.2) == pytest.approx(1e-4)
 
 
