@@ -28,7 +28,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-WARMUP = 0.2  # share of the time; 0.02 and 0.1 were worse with their best rates (docs/benchmarks.md)
+WARMUP = 0.2  # share of the time; 0.02 and 0.1 were worse at the rates tried (docs/benchmarks.md)
 FLOOR = 0.1  # the rate at the end, as a share of the peak
 
 
