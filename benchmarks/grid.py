@@ -1,7 +1,8 @@
 """The planner's choice against a grid of hand-set sizes and vocabularies, at the same time, on the validation files.
 
 Each is one `cllm train --minutes M` with a cache of kernels of its own, then `cllm evaluate --split validation`. On a
-machine of many cores several run at once, each on cores of its own. Finished ones are kept in grid_points.json.
+machine of many cores several run at once, each on cores of its own. Finished ones are kept in runs.json, the planner's
+with its figure of the test files for benchmarks.quality.
 
     python -m benchmarks.grid --minutes 5 --grid "2x128/2048,3x128/2048,4x128/3072"
 """
@@ -12,16 +13,15 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
 from benchmarks import corpora
-from benchmarks.corpora import Corpus
-from benchmarks.measure import command_line, numbers, output_of, table, write_results
+from benchmarks.measure import command_line, numbers, table, write_results
 from benchmarks.points import Point, Points
+from benchmarks.runs import FILE, forget, found, key_of, measure
 
 AUTO = "planner"
 GRID = "2x128/2048,3x128/2048,3x128/3072,4x128/2048,4x128/3072,3x192/3072,4x192/3072"
@@ -40,52 +40,27 @@ def seats(cores: Sequence[int], each: int) -> list[list[int]]:
     return [list(cores[i : i + each]) for i in range(0, len(cores) - each + 1, each)]
 
 
-def point_of(corpus: Corpus, choice: str, minutes: float, options: list[str], seat: Sequence[int], work: Path) -> Point:
-    """One training on the cores of `seat`, and what it comes to on the validation files."""
-    with tempfile.TemporaryDirectory(dir=work, prefix="grid-") as name:
-        cwd = Path(name)
-        cllm = ["taskset", "-c", ",".join(map(str, seat)), sys.executable, "-m", "cllm"]
-        train = [*cllm, "train", *corpus.arguments, f"--minutes={minutes:g}", "--json", *options_of(choice), *options]
-        lines, wall_s = output_of(train, cwd, CLLM_CACHE=str(cwd / "cache"))
-        plan = next(line for line in lines if line["event"] == "plan")
-        evaluate = ["evaluate", "latest", "--split=validation", "--json", "--no-baselines", "--completions=0"]
-        figures, _ = output_of([*cllm, *evaluate], cwd)
-    kept = ("size", "vocabulary", "context", "batch_size", "dropout", "renaming", "expected_bits_per_byte")
-    return {
-        "bits_per_byte": figures[-1]["bits_per_byte"], "tokens": lines[-1]["tokens"], "passes": lines[-1]["epochs"],
-        "wall_s": wall_s, "cores": len(seat), "plan": {k: plan.get(k) for k in kept},
-    }  # fmt: skip
-
-
-def missing(points: Points, keys: Sequence[Point], redo: bool) -> list[Point]:
-    """What is to be measured."""
-    if redo:
-        points.all = [p for p in points.all if not any(p.items() >= key.items() for key in keys)]
-    return [key for key in keys if points.find(**key) is None]
-
-
-def report(points: Sequence[Point], minutes: Sequence[float], out: Path) -> None:
-    """A table for each corpus and time, the best first."""
+def report(runs: Mapping[str, Sequence[Point]], out: Path) -> None:
+    """A table for each corpus and time of the runs of each choice, the best first."""
+    every = [(choice, run) for choice, own in runs.items() for run in own]
     text = ""
-    for corpus in sorted({p["corpus"] for p in points}):
-        for length in minutes:
-            here = [p for p in points if p["corpus"] == corpus and p["minutes"] == length]
-            if not here:
-                continue
-            best = min(p["bits_per_byte"] for p in here)
-            rows = [
-                [
-                    f"**{AUTO}**" if p["choice"] == AUTO else p["choice"],
-                    f"{p['plan']['size']}, {p['plan']['vocabulary']}", f"{p['bits_per_byte']:.4f}",
-                    f"{100 * (p['bits_per_byte'] / best - 1):+.1f} %", f"{p['tokens'] / 1e6:.2f} M",
-                    f"{p['passes']:.2f}", f"{p['plan']['expected_bits_per_byte'] or 0:.3f}",
-                ]
-                for p in sorted(here, key=lambda p: p["bits_per_byte"])
-            ]  # fmt: skip
-            header = ["Choice", "size, vocabulary", "bits per byte", "to the best", "tokens", "passes", "expected"]
-            cores = ", ".join(sorted({str(p["cores"]) for p in here}))
-            text += f"{corpus}, {length:g} minutes on {cores} cores, validation files:\n\n{table(header, rows)}\n"
-    write_results(out, "grid", command_line("grid"), {"points": list(points)}, text)
+    for corpus, minutes in sorted({(run["corpus"], run["minutes"]) for _, run in every}):
+        here = [(choice, run) for choice, run in every if (run["corpus"], run["minutes"]) == (corpus, minutes)]
+        here.sort(key=lambda pair: pair[1]["validation_bits_per_byte"])
+        best = here[0][1]["validation_bits_per_byte"]
+        rows = [
+            [
+                f"**{AUTO}**" if choice == AUTO else choice, f"{run['plan']['size']}, {run['plan']['vocabulary']}",
+                f"{(bits := run['validation_bits_per_byte']):.4f}", f"{100 * (bits / best - 1):+.1f} %",
+                f"{run['tokens'] / 1e6:.2f} M", f"{run['passes']:.2f}",
+                f"{run['plan']['expected_bits_per_byte'] or 0:.3f}",
+            ]
+            for choice, run in here
+        ]  # fmt: skip
+        header = ["Choice", "size, vocabulary", "bits per byte", "to the best", "tokens", "passes", "expected"]
+        text += f"{corpus}, {minutes:g} minutes on {here[0][1]['cores']} cores, validation files:\n\n"
+        text += f"{table(header, rows)}\n"
+    write_results(out, "grid", command_line("grid"), {"runs": [run for _, run in every]}, text)
 
 
 def main() -> None:
@@ -106,32 +81,36 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     if not 1 <= arguments.cores <= len(cores):
         parser.error(f"--cores {arguments.cores}: there are {len(cores)} here")
-    free, points = seats(cores, arguments.cores), Points(arguments.out / "grid_points.json")
-    found = {c.name: c for c in corpora.corpora(arguments.corpora.split(","), arguments.cache)}
-    choices, options = [AUTO, *filter(None, arguments.grid.split(","))], arguments.train_options.split()
-    keys = [
-        {"corpus": name, "sha256": corpus.sha256, "minutes": length, "choice": choice, "options": options}
-        for name, corpus in found.items()
-        for length in arguments.minutes
-        for choice in choices
-    ]
+    free, runs = seats(cores, arguments.cores), Points(arguments.out / FILE)
+    chosen = {c.name: c for c in corpora.corpora(arguments.corpora.split(","), arguments.cache)}
+    options = arguments.train_options.split()
+    keys = {
+        choice: [
+            key_of(corpus, length, [*options_of(choice), *options], cores=arguments.cores)
+            for corpus in chosen.values()
+            for length in arguments.minutes
+        ]
+        for choice in [AUTO, *filter(None, arguments.grid.split(","))]
+    }
+    if arguments.redo:
+        forget(runs, [key for own in keys.values() for key in own])
     at = SimpleQueue[list[int]]()
     for seat in free:
         at.put(seat)
 
-    def measure(key: Point) -> None:
+    def run(choice: str, key: Point) -> Point:
         seat = at.get()
         try:
-            corpus, choice = found[key["corpus"]], key["choice"]
-            points.add(key | point_of(corpus, choice, key["minutes"], options, seat, arguments.out))
+            if (there := found(runs, key, choice == AUTO)) is not None:
+                return there
+            return measure(runs, key, chosen[key["corpus"]].arguments, choice == AUTO, arguments.out, seat)
         finally:
             at.put(seat)
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(len(free)) as pool:
-        list(pool.map(measure, missing(points, keys, arguments.redo)))
-    wanted = [p for p in points.all if p["corpus"] in found and p["options"] == options]
-    report(wanted, arguments.minutes, arguments.out)
+        done = {choice: [pool.submit(run, choice, key) for key in own] for choice, own in keys.items()}
+        report({choice: [future.result() for future in own] for choice, own in done.items()}, arguments.out)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 One training for each M, as a person would start it; preparation counts for both. The plain loop is
 benchmarks/reference.py on the same training files, its learning rate the best of a grid on the *validation* files.
-Each finished point is kept in quality_points.json, so that the command can be run in pieces and goes on where it was.
+Each finished point is kept, in quality_points.json and runs.json, so that the command can be run in pieces.
 
     python -m benchmarks.quality --corpora glibc --makers cllm --minutes 1,2,5
     python -m benchmarks.quality --makers ""             # only the table and the picture of what there is
@@ -19,41 +19,39 @@ from pathlib import Path
 from benchmarks import corpora
 from benchmarks.measure import command_line, numbers, output_of
 from benchmarks.points import Point, Points, say
-from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared, splits_sha256
-from benchmarks.quality_report import MAKERS, report
+from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared
+from benchmarks.quality_report import LOOPS, MAKERS, report
 from benchmarks.reference import WARMUP
+from benchmarks.runs import FILE, forget, found, key_of
+from benchmarks.runs import measure as measure_run
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
 from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
 from cllm.machine import bf16_pays, has_cpp_compiler
 from cllm.model.config import config_for
-from cllm.workspace import Workspace
 
 GRID_STEP = 2.0  # the grid grows by this factor while its best rate is at an edge
 MOST_RATE, LEAST_RATE = 0.02, 5e-5
 
 
-def cllm_point(data: Prepared, minutes: float, seed: int, options: list[str], work: Path) -> Point:
-    """One `cllm train --minutes`, then `cllm evaluate` on the test files.
+def cllm_run(runs: Points, data: Prepared, minutes: float, seed: int, arguments: argparse.Namespace) -> None:
+    """One `cllm train --minutes`, if it is not there yet, with its figure of the test files.
 
     The split of the files depends on the seed, so other seeds than 0 begin with the text that was prepared with seed 0.
     """
-    with tempfile.TemporaryDirectory(dir=work, prefix="cllm-") as name:
-        cwd = Path(name)
-        what = list(data.corpus.arguments) if seed == 0 else [str(data.text.resolve())]
-        command = [sys.executable, "-m", "cllm"]
-        train = [*command, "train", *what, f"--minutes={minutes:g}", f"--seed={seed}", "--json", *options]
-        lines, wall_s = output_of(train, cwd)
-        run = Workspace(cwd).run()
-        if splits_sha256(run.corpus) != data.splits_sha256:
-            sys.exit(f"{data.corpus.name}: the run split the files in another way than the comparison: {run.corpus}")
-        figures, _ = output_of([*command, "evaluate", "latest", "--json", "--no-baselines", "--completions=0"], cwd)
-        plan = next(line for line in lines if line["event"] == "plan")
-        result = lines[-1]
-    return {
-        "minutes": minutes, "seed": seed, "wall_s": wall_s, "bits_per_byte": figures[-1]["bits_per_byte"],
-        "test_bytes": figures[-1]["bytes"], "tokens": result["tokens"], "options": options,
-        "plan": {k: plan.get(k) for k in ("size", "vocabulary", "context", "batch_size", "precision", "compile")},
-    }  # fmt: skip
+    key = key_of(data.corpus, minutes, arguments.cllm_options.split(), seed)
+    if arguments.redo:
+        forget(runs, [key])
+    if found(runs, key, test=True) is not None:
+        return
+    what = data.corpus.arguments if seed == 0 else [str(data.text.resolve())]
+    run = measure_run(runs, key, what, True, data.directory)
+    if run["splits_sha256"] != data.splits_sha256:
+        sys.exit(f"{data.corpus.name}: the run split the files in another way than the comparison")
+
+
+def as_point(run: Point) -> Point:
+    """A run of `cllm train` as a point of the report."""
+    return {**run, "kind": "point", "maker": "cllm", "bits_per_byte": run["test_bits_per_byte"]}
 
 
 def plain_run(
@@ -135,7 +133,7 @@ def compressor_points(points: Points, data: Prepared, key: Point) -> None:
         })  # fmt: skip
 
 
-def measure(points: Points, data: Prepared, arguments: argparse.Namespace, work: Path) -> None:
+def measure(points: Points, runs: Points, data: Prepared, arguments: argparse.Namespace) -> None:
     """Every point of one corpus that was asked for and is not there yet."""
     makers = [m for m in arguments.makers.split(",") if m]
     seeds = [int(s) for s in arguments.seeds.split(",")]
@@ -144,18 +142,15 @@ def measure(points: Points, data: Prepared, arguments: argparse.Namespace, work:
         compressor_points(points, data, key)
     for seed in seeds:
         for length in arguments.minutes:
-            for maker in (m for m in makers if m in MAKERS):
-                options = arguments.cllm_options.split() if maker == "cllm" else []
-                wanted = {**key, "maker": maker, "minutes": length, "seed": seed}
-                wanted |= {"options": options} if maker == "cllm" else {"loop": loop_of(arguments)}
+            if "cllm" in makers:
+                cllm_run(runs, data, length, seed, arguments)
+            for maker in (m for m in makers if m in LOOPS):
+                wanted = {**key, "maker": maker, "minutes": length, "seed": seed, "loop": loop_of(arguments)}
                 before = points.find(**wanted)
                 if before is not None and not arguments.redo:
                     continue
-                if maker == "cllm":
-                    made = cllm_point(data, length, seed, options, work)
-                else:
-                    rate = best_rate(points, data, maker, arguments)
-                    made = plain_run(data, maker, length, seed, rate, "test", arguments)
+                rate = best_rate(points, data, maker, arguments)
+                made = plain_run(data, maker, length, seed, rate, "test", arguments)
                 if before is not None:
                     points.all.remove(before)
                 points.add({**key, "maker": maker, **made})
@@ -186,7 +181,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=corpora.CACHE, help=f"of corpora; default: {corpora.CACHE}")
     parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default: artefacts/benchmarks")
     arguments = parser.parse_args()
-    points = Points(arguments.out / "quality_points.json")
+    points, runs = Points(arguments.out / "quality_points.json"), Points(arguments.out / FILE)
     unknown = set(filter(None, arguments.makers.split(","))) - {*MAKERS, "compressors"}
     if unknown:
         sys.exit(f"--makers {','.join(unknown)}: choose from compressors, {', '.join(MAKERS)}")
@@ -194,8 +189,9 @@ def main() -> None:
         for corpus in corpora.corpora(arguments.corpora.split(","), arguments.cache):
             work = arguments.out / "quality" / f"{corpus.name}-{corpus.sha256[:12]}"
             data = prepared(corpus, work, arguments.vocabulary)
-            measure(points, data, arguments, work)
-    report(points.all, arguments.out, command_line("quality"))
+            measure(points, runs, data, arguments)
+    tested = [as_point(run) for run in runs.all if "test_bits_per_byte" in run]
+    report([*points.all, *tested], arguments.out, command_line("quality"))
 
 
 if __name__ == "__main__":

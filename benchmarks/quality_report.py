@@ -11,7 +11,8 @@ from benchmarks.measure import table, write_results
 from benchmarks.plots import COLOURS, OURS, Line, curves
 from benchmarks.points import Point
 
-MAKERS = {"cllm": "cllm train", "plain": "plain loop, fp32", "compiled": "plain loop, compiled"}
+LOOPS = {"plain": "plain loop, fp32", "compiled": "plain loop, compiled"}
+MAKERS = {"cllm": "cllm train", **LOOPS}
 LEVELS = {"xz": "xz -9e", "ppmd": "PPMd", "zpaq": "zpaq -m5"}
 COLOUR_OF = {"cllm train": OURS, "plain loop, fp32": COLOURS[1], "plain loop, compiled": COLOURS[2]}
 Curve = Mapping[float, float]  # minutes -> bits per byte
@@ -74,7 +75,7 @@ def newest(points: Sequence[Point], corpus: str) -> list[Point]:
     """The points of `corpus` that belong together: of the files, the options and the plain loop measured last."""
     own = [p for p in points if p["corpus"] == corpus and p["kind"] == "point"]
     last = {p["maker"]: p for p in own}
-    same = ("options", "loop")
+    same = ("options", "loop", "cores")
     return [
         p for p in own if p["sha256"] == own[-1]["sha256"] and all(p.get(k) == last[p["maker"]].get(k) for k in same)
     ]

@@ -14,10 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import corpora, grid, preparation
+from benchmarks import corpora, grid, preparation, runs
 from benchmarks.corpora import CorpusMissing, list_sha256, newest_archive, unpack
 from benchmarks.plots import Bar, Line, bars, curves, spaced
 from benchmarks.points import Points
+from benchmarks.quality import as_point
 from benchmarks.quality_data import plain_bits_per_byte, prepared
 from benchmarks.quality_report import corpus_text, minutes_to_reach, newest, report, times_longer, times_shorter
 from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
@@ -258,16 +259,29 @@ def test_a_grid_gives_each_training_cores_of_its_own() -> None:
     assert grid.options_of(grid.AUTO) == []
 
 
-def test_a_grid_measures_what_is_missing_and_orders_what_is_there(tmp_path: Path) -> None:
-    points = Points(tmp_path / "grid_points.json")
+def test_a_run_is_known_by_what_it_was_and_has_figures_of_the_test_files_only_if_asked(tmp_path: Path) -> None:
+    corpus = corpora.Corpus("glibc", (), 3, 1234, "f" * 64)
+    kept, key = Points(tmp_path / "runs.json"), runs.key_of(corpus, 5.0, [])
+    kept.add(key | {"validation_bits_per_byte": 1.05})
+    assert runs.found(kept, key, test=False) == kept.all[0]
+    assert runs.found(kept, key, test=True) is None
+    for minutes, options, seed in ((20.0, [], 0), (5.0, ["--size=2x128"], 0), (5.0, [], 1)):
+        assert runs.found(kept, runs.key_of(corpus, minutes, options, seed), test=False) is None
+    kept.add(key | {"validation_bits_per_byte": 1.04, "test_bits_per_byte": 1.03})
+    again = Points(kept.path)
+    found = runs.found(again, key, test=True)
+    assert found is not None
+    point_of_it = as_point(found)
+    assert (point_of_it["kind"], point_of_it["maker"], point_of_it["bits_per_byte"]) == ("point", "cllm", 1.03)
+    runs.forget(again, [key])
+    assert again.all == []
+
+
+def test_a_grid_orders_its_runs(tmp_path: Path) -> None:
     plan = {"size": "3x128", "vocabulary": 1536, "expected_bits_per_byte": None}
-    for choice, bits in (("planner", 1.05), ("2x128/2048", 1.0)):
-        key = {"corpus": "glibc", "minutes": 5.0, "choice": choice}
-        points.add(key | {"bits_per_byte": bits, "tokens": 3e6, "passes": 1.5, "cores": 2, "plan": plan})
-    keys = [{"corpus": "glibc", "minutes": 5.0, "choice": choice} for choice in ("planner", "4x128/2048")]
-    assert [key["choice"] for key in grid.missing(points, keys, redo=False)] == ["4x128/2048"]
-    grid.report(points.all, [5.0, 20.0], tmp_path)
+    common = {"corpus": "glibc", "minutes": 5.0, "tokens": 3e6, "passes": 1.5, "cores": 2, "plan": plan}
+    figures = {"planner": 1.05, "2x128/2048": 1.0}
+    grid.report({c: [common | {"validation_bits_per_byte": bits}] for c, bits in figures.items()}, tmp_path)
     rows = (tmp_path / "grid.md").read_text().splitlines()
     assert rows[4].startswith("| 2x128/2048 | 3x128, 1536 | 1.0000 | +0.0 % |")
     assert rows[5].startswith("| **planner** | 3x128, 1536 | 1.0500 | +5.0 % | 3.00 M |")
-    assert len(grid.missing(points, keys, redo=True)) == 2
