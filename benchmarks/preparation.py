@@ -1,5 +1,6 @@
 """Time from sources to shards for 100 MB, and from the start of `cllm train` to its first step on the standard library.
 
+Every training has an empty cache of kernels. The shards are timed without and with kernels being compiled beside them.
 The 100 MB are C sources of glibc, unpacked from Debian's package, and copies of them in which every name has a number,
 so that no copy is a duplicate of another.
 
@@ -82,8 +83,9 @@ def prepare_seconds(source: Path) -> tuple[float, dict[str, float]]:
 def training_times(what: list[str], until: str, options: list[str]) -> Times:
     """Seconds from the start of `cllm train` to the first event of each stage, until `until`: a stage, or "step"."""
     found: Times = {}
-    command = [sys.executable, "-m", "cllm", "train", *what, "--json", *options]
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile("w+") as errors:
+        train = [sys.executable, "-m", "cllm", "train", *what, "--json", *options]
+        command = ["env", f"CLLM_CACHE={name}/cache", *train]
         begun = time.time()
         with process(command, Path(name), errors) as running:
             assert running.stdout is not None
@@ -114,21 +116,25 @@ def main() -> None:
     minutes = [f"--minutes={arguments.minutes:g}"]
     prepares: list[float] = []
     shards: list[Times] = []
+    beside: list[Times] = []
     starts: list[Times] = []
     made: dict[str, float] = {}
     for number in range(arguments.rounds):
         seconds, made = prepare_seconds(source)
         prepares.append(seconds)
-        shards.append(training_times([str(source.resolve())], "planning", minutes))
+        shards.append(training_times([str(source.resolve())], "planning", [*minutes, "--compile=off"]))
+        beside.append(training_times([str(source.resolve())], "planning", [*minutes, "--compile=on"]))
         starts.append(training_times(["--stdlib"], "step", minutes))
         print(
             f"round {number + 1} of {arguments.rounds}: prepare {seconds:.1f} s, "
-            f"shards {shards[-1]['planning']:.1f} s, first step {starts[-1]['step']:.1f} s", file=sys.stderr,
+            f"shards {shards[-1]['planning']:.1f} s, beside compiling {beside[-1]['planning']:.1f} s, "
+            f"first step {starts[-1]['step']:.1f} s", file=sys.stderr,
         )  # fmt: skip
     size = f"{arguments.megabytes:g} MB"
     figures = {
         f"{size}, cllm prepare": prepares,
         f"{size}, scan to shards": [times["planning"] for times in shards],
+        f"{size}, scan to shards while kernels are compiled": [times["planning"] for times in beside],
         "standard library, to first step": [times["step"] for times in starts],
     }
     rows = [
@@ -137,11 +143,11 @@ def main() -> None:
     ]
     text = table(["What", "median", "lowest to highest"], rows)
     text += f"\n{size}: {made['files']:,.0f} files and {made['bytes'] / 1e6:.1f} MB went in.\n"
-    for about, times in ((size, shards), ("Standard library", starts)):
+    for about, times in ((size, shards), (f"{size} beside compiling", beside), ("Standard library", starts)):
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in times[-1].items())
         text += f"{about}, last round, seconds from the start to each stage: {stages}.\n"
     command = command_line("preparation")
-    results = {"seconds": figures, "shards": shards, "starts": starts, "prepared": made}
+    results = {"seconds": figures, "shards": shards, "beside": beside, "starts": starts, "prepared": made}
     write_results(arguments.out, "preparation", command, results, text)
     groups = {"": {name: Bar.of(spread(values), "s") for name, values in figures.items()}}
     subtitle = rounds_note("seconds", arguments.rounds, machine()["processor"])

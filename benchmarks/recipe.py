@@ -62,8 +62,6 @@ WORDS: dict[str, dict[str, Any]] = {
     "no induction heads": {"induction": False},
     "no bigrams": {"induction": False, "bigrams": False},
     "tied without bigrams": {"induction": False, "bigrams": False, "tied": True},
-    "half the learning rate": {"learning_rate": 5e-4},
-    "twice the learning rate": {"learning_rate": 2e-3},
     "all far": {"near": 0},
 }
 USUAL = [*WORDS, "batch 8", "4x192", "vocabulary 2048", "context 1024 and batch 4", "dropout 0.1", "renaming 0.2"]

@@ -69,13 +69,16 @@ class TrainSettings(Settings):
         3, "Stop after this many epochs without a better held-out loss; 0 = never", "epochs", ge=0, le=10_000
     )
     weight_decay: float | None = setting(
-        None, "Decoupled weight decay of the layers' matrices; unset = by the passes through the data", ge=0, le=10
+        None, "Decoupled weight decay of the layers' matrices; unset = by what could be learnt by heart", ge=0, le=10
     )
     dropout: float | None = setting(
-        None, "Share of what layers add that is dropped at random; unset = by the passes through the data", ge=0, lt=1
+        None, "Share of what layers add that is dropped at random; unset = by what could be learnt by heart", ge=0, lt=1
     )
     renaming: float | None = setting(
-        None, "Share of the names exchanged in half of what is read; unset = by the passes through the data", ge=0, le=1
+        None,
+        "Share of the names exchanged in half of what is read; unset = by what could be learnt by heart",
+        ge=0,
+        le=1,
     )
     spheres: int = setting(12, "Data-parallel shards of the corpus", "spheres", ge=1, le=120)
     deal: Literal["even", "directory"] = setting(

@@ -38,9 +38,8 @@ class Regularisation(NamedTuple):
     renaming: float
 
 
-FEW_PASSES, MANY_PASSES = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
-MANY = 4.0  # passes through the data from which the second is used (docs/planner.md)
-RENAMING_PAYS_FROM = 6.0  # passes times weights for each training token
+LITTLE, MUCH = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
+BY_HEART = 4.5  # passes times weights for each training token, from which the second is used (docs/planner.md)
 RENAMING, MOST_RENAMING = 1 / 60, 0.5  # share of the names, for each of these, and at most
 
 
@@ -61,7 +60,7 @@ class Plan(BaseModel):
     learning_rate: float
     warmup: float  # share of the run
     dropout: float = 0.0  # share of what each part of a layer adds
-    weight_decay: float = FEW_PASSES.weight_decay
+    weight_decay: float = LITTLE.weight_decay
     renaming: float = 0.0  # share of the names that are exchanged
     steps: int | None  # of the whole run; None: the time limit ends it
     epochs: float | None
@@ -274,12 +273,14 @@ def make_plan(
 
 
 def regularisation_for(passes: float, weights_per_token: float) -> Regularisation:
-    """What so many passes through the data ask for, with so many weights for each of the data's tokens."""
-    fitting = MANY_PASSES if passes > MANY else FEW_PASSES
-    by_heart = passes * weights_per_token  # how much of the data can be learnt by heart, and how often it is seen
-    if by_heart < RENAMING_PAYS_FROM:
-        return fitting
-    return fitting._replace(renaming=round(min(MOST_RENAMING, by_heart * RENAMING), 2))
+    """What so many passes through the data ask for, with so many weights for each of the data's tokens.
+
+    Passes alone ask for none: what matters is how much of the data the weights could hold, and how often it is seen.
+    """
+    by_heart = passes * weights_per_token
+    if by_heart < BY_HEART:
+        return LITTLE
+    return MUCH._replace(renaming=round(min(MOST_RENAMING, by_heart * RENAMING), 2))
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float, train_tokens: int) -> Plan:

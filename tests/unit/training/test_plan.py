@@ -7,10 +7,10 @@ import pytest
 from cllm.errors import InvalidSettings, NotEnoughMemory
 from cllm.settings import TrainSettings
 from cllm.training.plan import (
-    FEW_PASSES,
+    LITTLE,
     LONG_CONTEXT,
     LONG_PAYS_FROM,
-    MANY_PASSES,
+    MUCH,
     SHORT_CONTEXT,
     Data,
     Machine,
@@ -152,8 +152,7 @@ def test_compiling_is_what_a_person_says_if_they_say_it() -> None:
     assert not compile_pays(TrainSettings(compile="off"), TWO_CORES, 1e6, cached=True)
 
 
-def test_names_are_exchanged_where_the_weights_could_hold_the_data() -> None:
-    assert regularisation_for(1, 0.5) == FEW_PASSES
-    assert regularisation_for(10, 0.5) == regularisation_for(6, 0.5) == MANY_PASSES
-    assert regularisation_for(6, 2).renaming == pytest.approx(0.2)
+def test_regularised_is_what_the_weights_could_hold_however_many_passes_there_are() -> None:
+    assert regularisation_for(1, 0.5) == regularisation_for(8, 0.5) == regularisation_for(2, 2) == LITTLE
+    assert regularisation_for(6, 2) == MUCH._replace(renaming=0.2)
     assert regularisation_for(11, 4).renaming == 0.5

@@ -16,7 +16,7 @@ from cllm.tokenizer import suggested_vocabulary
 from cllm.training import planner
 from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
-from cllm.training.plan import FEW_PASSES, MANY_PASSES, Data
+from cllm.training.plan import LITTLE, MUCH, Data
 from cllm.training.planner import (
     CANDIDATES,
     MOST_PASSES,
@@ -135,18 +135,21 @@ def test_a_small_corpus_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     assert plan_for(TrainSettings(minutes=20, epochs=100), 256, small, time.time()).epochs == 100
 
 
-def test_many_passes_are_regularised_unless_the_settings_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_be_learnt_by_heart_is_regularised_unless_the_settings_say_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
     monkeypatch.setattr(planner, "probe", lambda *_: 10_000.0)
 
-    def asked(minutes: float | None, **settings: float) -> tuple[float, float, float]:
-        made = plan_for(TrainSettings(minutes=minutes, **settings), 256, DATA, time.time())  # type: ignore[arg-type]
+    def asked(minutes: float | None, **settings: object) -> tuple[float, float, float]:
+        made = plan_for(TrainSettings(minutes=minutes, **settings), 256, DATA, time.time())
         return made.dropout, made.weight_decay, made.renaming
 
-    assert asked(1) == FEW_PASSES
-    assert asked(20) == MANY_PASSES
-    assert asked(None, epochs=10)[:2] == MANY_PASSES[:2]
-    assert asked(None, epochs=2) == FEW_PASSES
+    assert asked(1) == asked(20, size="2x128") == LITTLE  # a quarter of a weight for each token, eleven times
+    dropout, weight_decay, renaming = asked(20, size="4x256")
+    assert (dropout, weight_decay) == MUCH[:2] and 0.1 < renaming < 0.5
+    assert asked(None, epochs=10)[:2] == MUCH[:2]
+    assert asked(None, epochs=2) == LITTLE
     assert asked(20, dropout=0.0, weight_decay=0.2, renaming=0.3) == (0.0, 0.2, 0.3)
 
 
