@@ -39,7 +39,9 @@ class Regularisation(NamedTuple):
 
 
 LITTLE, MUCH = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
-BY_HEART = 4.5  # passes times weights for each training token, from which the second is used (docs/planner.md)
+# The second is used for more passes than MANY, if passes times weights for each training token are more than BY_HEART.
+MANY, BY_HEART = 4.0, 4.5
+RENAMING_PAYS_FROM = 6.0  # passes times weights for each training token
 RENAMING, MOST_RENAMING = 1 / 60, 0.5  # share of the names, for each of these, and at most
 
 
@@ -278,9 +280,10 @@ def regularisation_for(passes: float, weights_per_token: float) -> Regularisatio
     Passes alone ask for none: what matters is how much of the data the weights could hold, and how often it is seen.
     """
     by_heart = passes * weights_per_token
-    if by_heart < BY_HEART:
-        return LITTLE
-    return MUCH._replace(renaming=round(min(MOST_RENAMING, by_heart * RENAMING), 2))
+    fitting = MUCH if passes > MANY and by_heart > BY_HEART else LITTLE
+    if by_heart < RENAMING_PAYS_FROM:
+        return fitting
+    return fitting._replace(renaming=round(min(MOST_RENAMING, by_heart * RENAMING), 2))
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float, train_tokens: int) -> Plan:

@@ -154,5 +154,6 @@ def test_compiling_is_what_a_person_says_if_they_say_it() -> None:
 
 def test_regularised_is_what_the_weights_could_hold_however_many_passes_there_are() -> None:
     assert regularisation_for(1, 0.5) == regularisation_for(8, 0.5) == regularisation_for(2, 2) == LITTLE
+    assert regularisation_for(10, 0.5) == MUCH
     assert regularisation_for(6, 2) == MUCH._replace(renaming=0.2)
     assert regularisation_for(11, 4).renaming == 0.5
