@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from benchmarks import corpora
 from benchmarks.measure import command_line, numbers, table, write_results
 from benchmarks.points import Point, Points
-from benchmarks.runs import FILE, forget, found, key_of, measure
+from benchmarks.runs import FILE, kept_or_made, key_of
 
 AUTO = "planner"
 GRID = "2x128/2048,3x128/2048,3x128/3072,4x128/2048,4x128/3072,3x192/3072,4x192/3072"
@@ -92,8 +92,6 @@ def main() -> None:
         ]
         for choice in [AUTO, *filter(None, arguments.grid.split(","))]
     }
-    if arguments.redo:
-        forget(runs, [key for own in keys.values() for key in own])
     at = SimpleQueue[list[int]]()
     for seat in free:
         at.put(seat)
@@ -101,9 +99,8 @@ def main() -> None:
     def run(choice: str, key: Point) -> Point:
         seat = at.get()
         try:
-            if (there := found(runs, key, choice == AUTO)) is not None:
-                return there
-            return measure(runs, key, chosen[key["corpus"]].arguments, choice == AUTO, arguments.out, seat)
+            what = chosen[key["corpus"]].arguments
+            return kept_or_made(runs, key, what, choice == AUTO, arguments.redo, arguments.out, seat)
         finally:
             at.put(seat)
 

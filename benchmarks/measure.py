@@ -35,12 +35,14 @@ class Speed:
 
 
 @contextmanager
-def process(arguments: Sequence[str], cwd: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
+def process(
+    arguments: Sequence[str], cwd: Path, errors: IO[str], **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """A process in a group of its own: asked to stop with Ctrl-C, killed with all its children if it does not."""
     with subprocess.Popen(
         arguments,
         cwd=cwd,
-        env=ROOT_ENVIRONMENT,
+        env=ROOT_ENVIRONMENT | environment,
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,

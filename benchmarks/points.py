@@ -25,9 +25,18 @@ class Points:
         self.path = path
         self.all: list[Point] = json.loads(path.read_text()) if path.is_file() else []
 
+    def matching(self, **wanted: Any) -> list[Point]:
+        """The points that have all of these."""
+        return [p for p in self.all if all(p.get(k) == v for k, v in wanted.items())]
+
     def find(self, **wanted: Any) -> Point | None:
-        """The point that has all of these."""
-        return next((p for p in self.all if all(p.get(k) == v for k, v in wanted.items())), None)
+        """The first point that has all of these."""
+        return next(iter(self.matching(**wanted)), None)
+
+    def forget(self, **wanted: Any) -> None:
+        """Leave out the points that have all of these; in the file from the next `add` on."""
+        for point in self.matching(**wanted):
+            self.all.remove(point)  # in place: another thread may be adding
 
     def add(self, point: Point) -> Point:
         """Keep a point, in the file too."""

@@ -83,11 +83,10 @@ def prepare_seconds(source: Path) -> tuple[float, dict[str, float]]:
 def training_times(what: list[str], until: str, options: list[str]) -> Times:
     """Seconds from the start of `cllm train` to the first event of each stage, until `until`: a stage, or "step"."""
     found: Times = {}
+    command = [sys.executable, "-m", "cllm", "train", *what, "--json", *options]
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile("w+") as errors:
-        train = [sys.executable, "-m", "cllm", "train", *what, "--json", *options]
-        command = ["env", f"CLLM_CACHE={name}/cache", *train]
         begun = time.time()
-        with process(command, Path(name), errors) as running:
+        with process(command, Path(name), errors, CLLM_CACHE=f"{name}/cache") as running:
             assert running.stdout is not None
             for line in running.stdout:
                 event = json.loads(line)

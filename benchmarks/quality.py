@@ -22,8 +22,7 @@ from benchmarks.points import Point, Points, say
 from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared
 from benchmarks.quality_report import LOOPS, MAKERS, report
 from benchmarks.reference import WARMUP
-from benchmarks.runs import FILE, forget, found, key_of
-from benchmarks.runs import measure as measure_run
+from benchmarks.runs import FILE, kept_or_made, key_of
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
 from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
 from cllm.machine import bf16_pays, has_cpp_compiler
@@ -39,12 +38,8 @@ def cllm_run(runs: Points, data: Prepared, minutes: float, seed: int, arguments:
     The split of the files depends on the seed, so other seeds than 0 begin with the text that was prepared with seed 0.
     """
     key = key_of(data.corpus, minutes, arguments.cllm_options.split(), seed)
-    if arguments.redo:
-        forget(runs, [key])
-    if found(runs, key, test=True) is not None:
-        return
     what = data.corpus.arguments if seed == 0 else [str(data.text.resolve())]
-    run = measure_run(runs, key, what, True, data.directory)
+    run = kept_or_made(runs, key, what, True, arguments.redo, data.directory)
     if run["splits_sha256"] != data.splits_sha256:
         sys.exit(f"{data.corpus.name}: the run split the files in another way than the comparison")
 

@@ -18,10 +18,10 @@ from cllm.machine import usable_cores
 from cllm.workspace import Workspace
 
 FILE = "runs.json"
-KEPT = (
+PLANNED = (  # what is kept of a plan
     "size", "vocabulary", "context", "batch_size", "precision", "compile", "dropout", "renaming",
     "expected_bits_per_byte",
-)  # fmt: skip  # of a plan
+)  # fmt: skip
 
 
 def key_of(corpus: Corpus, minutes: float, options: Sequence[str], seed: int = 0, cores: int | None = None) -> Point:
@@ -34,23 +34,19 @@ def key_of(corpus: Corpus, minutes: float, options: Sequence[str], seed: int = 0
 
 def found(runs: Points, key: Point, test: bool) -> Point | None:
     """The run of `key` that is there; with its figure of the test files, if `test`."""
-    return next(
-        (run for run in runs.all if run.items() >= key.items() and not (test and "test_bits_per_byte" not in run)), None
-    )
+    return next((run for run in runs.matching(**key) if not test or "test_bits_per_byte" in run), None)
 
 
-def forget(runs: Points, keys: Sequence[Point]) -> None:
-    """Have the runs of `keys` measured anew."""
-    runs.all = [run for run in runs.all if not any(run.items() >= key.items() for key in keys)]
-
-
-def measure(
-    runs: Points, key: Point, what: Sequence[str], test: bool, work: Path, seat: Sequence[int] | None = None
+def kept_or_made(
+    runs: Points, key: Point, what: Sequence[str], test: bool, redo: bool, work: Path, seat: Sequence[int] | None = None
 ) -> Point:
-    """Train on `what`, on the cores of `seat` if given; evaluate on validation files and, if `test`, on test files.
+    """The run of `key` that is there, or a new one, which takes its place: always with `redo`.
 
+    Trained on `what`, on the cores of `seat` if given; evaluated on validation files and, if `test`, on test files.
     The test files are for the planner's own choice: who compares hand-set ones would choose by them.
     """
+    if not redo and (there := found(runs, key, test)) is not None:
+        return there
     with tempfile.TemporaryDirectory(dir=work, prefix="run-") as name:
         cwd = Path(name)
         cllm = [*(["taskset", "-c", ",".join(map(str, seat))] if seat else []), sys.executable, "-m", "cllm"]
@@ -63,12 +59,13 @@ def measure(
             for split in ("validation", *(["test"] if test else []))
         }
     plan = next(line for line in lines if line["event"] == "plan")
+    runs.forget(**key)
     return runs.add(
         key
         | {f"{split}_bits_per_byte": figure["bits_per_byte"] for split, figure in figures.items()}
         | {f"{split}_bytes": figure["bytes"] for split, figure in figures.items()}
         | {
             "tokens": lines[-1]["tokens"], "passes": lines[-1]["epochs"], "wall_s": wall_s, "splits_sha256": splits,
-            "plan": {k: plan.get(k) for k in KEPT},
+            "plan": {k: plan.get(k) for k in PLANNED},
         }
     )  # fmt: skip

@@ -273,7 +273,7 @@ def test_a_run_is_known_by_what_it_was_and_has_figures_of_the_test_files_only_if
     assert found is not None
     point_of_it = as_point(found)
     assert (point_of_it["kind"], point_of_it["maker"], point_of_it["bits_per_byte"]) == ("point", "cllm", 1.03)
-    runs.forget(again, [key])
+    again.forget(**key)
     assert again.all == []
 
 
