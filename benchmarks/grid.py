@@ -22,16 +22,21 @@ from benchmarks import corpora
 from benchmarks.measure import command_line, numbers, table, write_results
 from benchmarks.points import Point, Points
 from benchmarks.runs import FILE, kept_or_made, key_of
+from cllm.errors import InvalidSettings
+from cllm.model.config import parse_size
 
 AUTO = "planner"
 GRID = "2x128/2048,3x128/2048,3x128/3072,4x128/2048,4x128/3072,3x192/3072,4x192/3072"
 
 
 def options_of(choice: str) -> list[str]:
-    """What a choice such as 3x128/2048 is for `cllm train`; nothing for the planner's."""
+    """What a choice such as 3x128/2048 is for `cllm train`; nothing for the planner's. Raises `InvalidSettings`."""
     if choice == AUTO:
         return []
     size, _, vocabulary = choice.partition("/")
+    parse_size(size)
+    if vocabulary and not vocabulary.isdecimal():
+        raise InvalidSettings(f"{choice!r}: SIZE/VOCABULARY is wanted, such as 3x128/2048")
     return [f"--size={size}", *([f"--vocabulary={vocabulary}"] if vocabulary else [])]
 
 
@@ -84,13 +89,18 @@ def main() -> None:
     free, runs = seats(cores, arguments.cores), Points(arguments.out / FILE)
     chosen = {c.name: c for c in corpora.corpora(arguments.corpora.split(","), arguments.cache)}
     options = arguments.train_options.split()
+    choices = [AUTO, *filter(None, arguments.grid.split(","))]
+    try:
+        settings = {choice: [*options_of(choice), *options] for choice in choices}
+    except InvalidSettings as error:
+        parser.error(str(error))
     keys = {
         choice: [
-            key_of(corpus, length, [*options_of(choice), *options], cores=arguments.cores)
+            key_of(corpus, length, own, cores=arguments.cores)
             for corpus in chosen.values()
             for length in arguments.minutes
         ]
-        for choice in [AUTO, *filter(None, arguments.grid.split(","))]
+        for choice, own in settings.items()
     }
     at = SimpleQueue[list[int]]()
     for seat in free:

@@ -25,6 +25,7 @@ from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
 from benchmarks.scaling import rank_counts
 from benchmarks.zpaq import methods
 from cllm.corpus.documents import load
+from cllm.errors import InvalidSettings
 from cllm.machine import mfu
 from cllm.tokenizer import Tokenizer
 
@@ -257,6 +258,9 @@ def test_a_grid_gives_each_training_cores_of_its_own() -> None:
     assert grid.options_of("3x128/2048") == ["--size=3x128", "--vocabulary=2048"]
     assert grid.options_of("3x128") == ["--size=3x128"]
     assert grid.options_of(grid.AUTO) == []
+    for rubbish in ("foo", "3x128/many", "/2048"):
+        with pytest.raises(InvalidSettings):
+            grid.options_of(rubbish)
 
 
 def test_a_run_is_known_by_what_it_was_and_has_figures_of_the_test_files_only_if_asked(tmp_path: Path) -> None:
