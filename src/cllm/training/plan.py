@@ -39,10 +39,9 @@ class Regularisation(NamedTuple):
 
 
 LITTLE, MUCH = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
-# The second is used for more passes than MANY, if passes times weights for each training token are more than BY_HEART.
-MANY, BY_HEART = 4.0, 4.5
-RENAMING_PAYS_FROM = 6.0  # passes times weights for each training token
-RENAMING, MOST_RENAMING = 1 / 60, 0.5  # share of the names, for each of these, and at most
+# By how much could be learnt by heart: the square of the passes, times weights for each training token.
+RENAMING, LEAST_RENAMING, MOST_RENAMING = 1 / 400, 0.03, 0.5  # share of the names, for each of these; less is none
+MUCH_FROM = 100.0  # of which dropout and weight decay pay as well
 
 
 class Plan(BaseModel):
@@ -277,13 +276,11 @@ def make_plan(
 def regularisation_for(passes: float, weights_per_token: float) -> Regularisation:
     """What so many passes through the data ask for, with so many weights for each of the data's tokens.
 
-    Passes alone ask for none: what matters is how much of the data the weights could hold, and how often it is seen.
+    Neither decides alone: what matters is how much of the data the weights could hold, and how often it is seen.
     """
-    by_heart = passes * weights_per_token
-    fitting = MUCH if passes > MANY and by_heart > BY_HEART else LITTLE
-    if by_heart < RENAMING_PAYS_FROM:
-        return fitting
-    return fitting._replace(renaming=round(min(MOST_RENAMING, by_heart * RENAMING), 2))
+    by_heart = passes**2 * weights_per_token
+    names = round(min(MOST_RENAMING, by_heart * RENAMING), 2)
+    return (MUCH if by_heart > MUCH_FROM else LITTLE)._replace(renaming=names if names >= LEAST_RENAMING else 0.0)
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float, train_tokens: int) -> Plan:

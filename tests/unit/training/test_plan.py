@@ -152,8 +152,9 @@ def test_compiling_is_what_a_person_says_if_they_say_it() -> None:
     assert not compile_pays(TrainSettings(compile="off"), TWO_CORES, 1e6, cached=True)
 
 
-def test_regularised_is_what_the_weights_could_hold_however_many_passes_there_are() -> None:
-    assert regularisation_for(1, 0.5) == regularisation_for(8, 0.5) == regularisation_for(2, 2) == LITTLE
-    assert regularisation_for(10, 0.5) == MUCH
-    assert regularisation_for(6, 2) == MUCH._replace(renaming=0.2)
-    assert regularisation_for(11, 4).renaming == 0.5
+def test_regularised_is_what_the_weights_could_hold_the_more_the_more_often_it_is_seen() -> None:
+    assert regularisation_for(1, 0.5) == regularisation_for(4, 0.5) == regularisation_for(2, 2) == LITTLE
+    assert regularisation_for(6, 0.5) == regularisation_for(3, 2) == LITTLE._replace(renaming=0.04)
+    assert regularisation_for(6, 2) == LITTLE._replace(renaming=0.18)
+    assert regularisation_for(11, 1) == MUCH._replace(renaming=0.3)
+    assert regularisation_for(11, 4) == regularisation_for(60, 10) == MUCH._replace(renaming=0.5)

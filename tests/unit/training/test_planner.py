@@ -145,10 +145,11 @@ def test_what_could_be_learnt_by_heart_is_regularised_unless_the_settings_say_ho
         made = plan_for(TrainSettings(minutes=minutes, **settings), 256, DATA, time.time())
         return made.dropout, made.weight_decay, made.renaming
 
-    assert asked(1) == asked(7, size="2x128") == LITTLE  # a quarter of a weight for each token, some ten times
-    dropout, weight_decay, renaming = asked(20, size="4x256")
-    assert (dropout, weight_decay) == MUCH[:2] and 0.1 < renaming < 0.5
-    assert asked(None, epochs=10)[:2] == MUCH[:2]
+    assert asked(1) == asked(3, size="2x128") == LITTLE  # a quarter of a weight for each token, some four times
+    dropout, weight_decay, renaming = asked(14, size="2x128")
+    assert (dropout, weight_decay) == LITTLE[:2] and 0 < renaming < 0.2
+    dropout, weight_decay, renaming = asked(30, size="3x128")
+    assert (dropout, weight_decay) == MUCH[:2] and 0.2 < renaming < 0.5
     assert asked(None, epochs=2) == LITTLE
     assert asked(20, dropout=0.0, weight_decay=0.2, renaming=0.3) == (0.0, 0.2, 0.3)
 
