@@ -9,7 +9,6 @@ import pytest
 
 from cllm import container
 from cllm.training.loop import CHECKPOINTS_APART, VALIDATIONS_APART
-from cllm.training.planner import MOST_PASSES
 from tests.conftest import TinyRun
 from tests.training import SMALL, events_of, result_of
 
@@ -150,8 +149,9 @@ def test_a_small_corpus_ends_before_its_time_and_is_not_validated_all_the_time(r
     done = run_cllm("train", "code", *SMALL, "--minutes=1", "--patience=0", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     plan = next(e for e in events if e["event"] == "plan")
-    assert plan["epochs"] == MOST_PASSES and any("passes" in note for note in plan["notes"])
-    assert events[-1]["seconds"] < 55 and events[-1]["epochs"] <= MOST_PASSES
+    passes = plan["epochs"]
+    assert any(f"{passes:g} passes" in note for note in plan["notes"])
+    assert events[-1]["seconds"] < 55 and events[-1]["epochs"] <= passes
     assert sum(e["event"] == "validation" for e in events) <= 1 / VALIDATIONS_APART + 2
     assert sum(e["event"] == "checkpoint" and e["kind"] == "epoch" for e in events) <= 1 / CHECKPOINTS_APART + 1
 

@@ -38,10 +38,11 @@ class Regularisation(NamedTuple):
     renaming: float
 
 
-LITTLE, MUCH = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0)
-# By how much could be learnt by heart: the square of the passes, times weights for each training token.
+LITTLE, MUCH, MOST = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0), Regularisation(0.2, 1.0, 0.0)
+# By what could be learnt by heart: the square of the passes, times weights for each training token (docs/planner.md).
+MUCH_FROM, MOST_FROM = 100.0, 400.0
 RENAMING, LEAST_RENAMING, MOST_RENAMING = 1 / 400, 0.03, 0.5  # share of the names, for each of these; less is none
-MUCH_FROM = 100.0  # of which dropout and weight decay pay as well
+MOST_BY_HEART = 1200.0  # from there on, more passes only make a network worse
 
 
 class Plan(BaseModel):
@@ -225,16 +226,24 @@ def precision_for(settings: TrainSettings, machine: Machine) -> Precision:
 
 
 def make_plan(
-    settings: TrainSettings, size: str, context: int, data: Data, machine: Machine, tokens_per_s: float, started: float
+    settings: TrainSettings,
+    size: str,
+    context: int,
+    data: Data,
+    machine: Machine,
+    tokens_per_s: float,
+    started: float,
+    most_tokens: float = math.inf,
 ) -> Plan:
     """Resolve everything. `tokens_per_s`, the expected speed, decides on compiling and on the validation's share.
 
-    `started` is when the run began, in seconds since the epoch: the time limit counts from there.
+    `started` is when the run began, in seconds since the epoch: the time limit counts from there, and a run that has
+    read `most_tokens` ends before it.
     Raises `InvalidSettings` or `NotEnoughMemory`.
     """
     notes: list[str] = []
     windows = settings.spheres * data.windows_per_epoch
-    tokens = 60 * (settings.minutes or 0) * tokens_per_s
+    tokens = min(60 * (settings.minutes or 0) * tokens_per_s, most_tokens)
     batch_size = fitting_batch(settings, wanted_batch(settings, context, machine.cores, tokens), windows, notes)
     microbatches = choose_microbatches(settings, batch_size, machine.cores)
     ranks, threads = deal_threads(settings, microbatches, machine.cores, notes)
@@ -244,7 +253,7 @@ def make_plan(
     timed = settings.minutes is not None
     epochs = float(settings.epochs) if not timed or "epochs" in settings.model_fields_set else None
     steps = None if epochs is None else max(1, math.ceil(epochs * windows / batch_size))
-    expected_s = (settings.minutes or 0) * 60 if steps is None else steps * batch_size * context / tokens_per_s
+    expected_s = (tokens if steps is None else steps * batch_size * context) / tokens_per_s
     validation = VALIDATION_SHARE * expected_s * SCORING * tokens_per_s
     if settings.warmup_steps is None:
         warmup = 0.02
@@ -280,7 +289,13 @@ def regularisation_for(passes: float, weights_per_token: float) -> Regularisatio
     """
     by_heart = passes**2 * weights_per_token
     names = round(min(MOST_RENAMING, by_heart * RENAMING), 2)
-    return (MUCH if by_heart > MUCH_FROM else LITTLE)._replace(renaming=names if names >= LEAST_RENAMING else 0.0)
+    fitting = MOST if by_heart > MOST_FROM else MUCH if by_heart > MUCH_FROM else LITTLE
+    return fitting._replace(renaming=names if names >= LEAST_RENAMING else 0.0)
+
+
+def most_passes(weights: int, train_tokens: float) -> int:
+    """Through so many tokens that a network of so many weights still gains by."""
+    return max(1, int(math.sqrt(MOST_BY_HEART * train_tokens / weights)))
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float, train_tokens: int) -> Plan:

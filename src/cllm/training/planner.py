@@ -24,6 +24,7 @@ from cllm.training.plan import (
     default_size,
     fitting_context,
     make_plan,
+    most_passes,
     precision_for,
     regularised,
     wanted_context,
@@ -36,7 +37,6 @@ CANDIDATES = (
     "2x128", "3x128", "4x128", "3x192", "4x192", "4x256", "6x256", "6x384", "8x384", "8x512", "10x512",
 )  # fmt: skip
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
-MOST_PASSES = 60  # through the data; of more, a network only learns the files by heart
 OVERHEAD_S, OVERHEAD = 8.0, 0.04  # seconds and share of a timed run: starting processes, the memory, saving
 SLOW_START_S = 20.0  # that a compiled training loses while its kernels are made beside its first steps
 STEPPING = 0.95  # share of the rest that goes into steps, and not into validations and checkpoints
@@ -123,7 +123,14 @@ def context_for(settings: TrainSettings, train_tokens: float) -> int:
         return wanted_context(settings)
     first = first_config(settings)
     tokens = operations_in(settings, 60 * settings.minutes) / first.flops_per_token(first.context)
-    return wanted_context(settings, min(tokens, MOST_PASSES * train_tokens))
+    return wanted_context(settings, min(tokens, most_tokens(settings, first, train_tokens)))
+
+
+def most_tokens(settings: TrainSettings, config: ModelConfig, train_tokens: float) -> float:
+    """That a training reads at most: of the passes that are set, or in a limited time that the model gains by."""
+    if settings.minutes is None or "epochs" in settings.model_fields_set:
+        return settings.epochs * train_tokens
+    return most_passes(config.parameters, train_tokens) * train_tokens
 
 
 def seconds_left(settings: TrainSettings, started: float) -> float:
@@ -146,7 +153,9 @@ def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float)
 
     def bits(vocabulary: int) -> float:
         configs = [config_for(size, vocabulary, context) for size in sizes]
-        return min(expected_bits(c, operations / c.flops_per_token(c.context), train_bytes) for c in configs)
+        there = train_bytes / bytes_per_token(vocabulary)
+        read = [min(operations / c.flops_per_token(context), most_tokens(settings, c, there)) for c in configs]
+        return min(expected_bits(c, tokens, train_bytes) for c, tokens in zip(configs, read, strict=True))
 
     return min((v for v in (*VOCABULARIES, most) if v <= most), key=bits)
 
@@ -243,20 +252,21 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
             return gain * flops_per_s(settings, here) / operations[size]
         return gain * uncompiled_rate(configs[size], settings, here)
 
+    most = {size: most_tokens(settings, config, data.train_tokens) for size, config in configs.items()}
+
     def bits(size: str, rate: float) -> float:
-        return expected_bits(configs[size], rate * full_s, data.train_bytes)
+        return expected_bits(configs[size], min(rate * full_s, most[size]), data.train_bytes)
 
     chosen = choose_size(operations, tokens_per_s, bits)
-    plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started)
+    tokens = min(full_s * chosen.tokens_per_s, most[chosen.size])
+    plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started, most[chosen.size])
     if context != (wanted := context_for(settings, data.train_tokens)):
         plan = with_note(plan, f"context {context} instead of {wanted}: a sphere has too few tokens for more")
-    if timed and plan.steps is None and full_s * chosen.tokens_per_s > MOST_PASSES * data.train_tokens:
-        plan = with_passes(plan, MOST_PASSES)
-    steps_s = full_s if plan.steps is None else plan.steps * plan.tokens_per_step / chosen.tokens_per_s
-    tokens = min(steps_s, full_s) * chosen.tokens_per_s
+    if timed and plan.steps is None and tokens < full_s * chosen.tokens_per_s:
+        plan = with_passes(plan, most_passes(plan.model.parameters, data.train_tokens))
     plan = regularised(plan, settings, tokens / data.train_tokens, data.train_tokens)
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
-    if not plan.compile and compile_pays(settings, here, steps_s, cached=True):
+    if not plan.compile and compile_pays(settings, here, tokens / chosen.tokens_per_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})
     return plan
 

@@ -10,6 +10,7 @@ from cllm.training.plan import (
     LITTLE,
     LONG_CONTEXT,
     LONG_PAYS_FROM,
+    MOST,
     MUCH,
     SHORT_CONTEXT,
     Data,
@@ -21,6 +22,7 @@ from cllm.training.plan import (
     extended,
     fitting_context,
     make_plan,
+    most_passes,
     regularisation_for,
     wanted_context,
     with_ranks,
@@ -157,4 +159,11 @@ def test_regularised_is_what_the_weights_could_hold_the_more_the_more_often_it_i
     assert regularisation_for(6, 0.5) == regularisation_for(3, 2) == LITTLE._replace(renaming=0.04)
     assert regularisation_for(6, 2) == LITTLE._replace(renaming=0.18)
     assert regularisation_for(11, 1) == MUCH._replace(renaming=0.3)
-    assert regularisation_for(11, 4) == regularisation_for(60, 10) == MUCH._replace(renaming=0.5)
+    assert regularisation_for(11, 4) == regularisation_for(60, 10) == MOST._replace(renaming=0.5)
+
+
+def test_a_network_gains_by_fewer_passes_the_more_of_the_data_it_could_hold() -> None:
+    assert most_passes(1_000_000, 1_000_000) == 34
+    assert most_passes(600_000, 170_000) == 18
+    assert most_passes(500_000, 20_000) == 6
+    assert most_passes(500_000, 100) == 1

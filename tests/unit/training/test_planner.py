@@ -16,10 +16,9 @@ from cllm.tokenizer import suggested_vocabulary
 from cllm.training import planner
 from cllm.training.expected import expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
-from cllm.training.plan import LITTLE, MUCH, Data
+from cllm.training.plan import LITTLE, MOST, MOST_RENAMING, MUCH, Data, most_passes
 from cllm.training.planner import (
     CANDIDATES,
-    MOST_PASSES,
     Choice,
     choose_size,
     choose_vocabulary,
@@ -128,9 +127,11 @@ def test_a_small_corpus_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(planner, "probe", lambda *_: 20_000.0)
     small = Data(20_000, 1_000, vocabulary=512, windows_per_epoch=6, train_bytes=50_000)
     made = plan_for(TrainSettings(minutes=20), 256, small, time.time())
-    assert made.epochs == MOST_PASSES and made.deadline is not None
-    assert made.steps == math.ceil(MOST_PASSES * made.steps_per_epoch)
-    assert any(f"{MOST_PASSES} passes" in note for note in made.notes)
+    passes = most_passes(made.model.parameters, small.train_tokens)
+    assert 4 < passes < 12 and made.epochs == passes and made.deadline is not None
+    assert made.steps == math.ceil(passes * made.steps_per_epoch)
+    assert any(f"{passes} passes" in note for note in made.notes)
+    assert made.dropout == MOST.dropout and made.renaming == MOST_RENAMING and not made.compile
     assert plan_for(TrainSettings(minutes=20), 256, DATA, time.time()).steps is None
     assert plan_for(TrainSettings(minutes=20, epochs=100), 256, small, time.time()).epochs == 100
 
