@@ -42,7 +42,7 @@ LITTLE, MUCH, MOST = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0
 # By what could be learnt by heart: the square of the passes, times weights for each training token (docs/planner.md).
 MUCH_FROM, MOST_FROM = 100.0, 400.0
 RENAMING, LEAST_RENAMING, MOST_RENAMING = 1 / 400, 0.03, 0.5  # share of the names, for each of these; less is none
-MOST_BY_HEART = 1200.0  # from there on, more passes only make a network worse
+MOST_BY_HEART = 3000.0  # from there on, more passes only make a network worse
 
 
 class Plan(BaseModel):
