@@ -123,14 +123,14 @@ def context_for(settings: TrainSettings, train_tokens: float) -> int:
         return wanted_context(settings)
     first = first_config(settings)
     tokens = operations_in(settings, 60 * settings.minutes) / first.flops_per_token(first.context)
-    return wanted_context(settings, min(tokens, most_tokens(settings, first, train_tokens)))
+    return wanted_context(settings, min(tokens, passes_at_most(settings, first, train_tokens) * train_tokens))
 
 
-def most_tokens(settings: TrainSettings, config: ModelConfig, train_tokens: float) -> float:
-    """That a training reads at most: of the passes that are set, or in a limited time that the model gains by."""
+def passes_at_most(settings: TrainSettings, config: ModelConfig, train_tokens: float) -> int:
+    """Through the data: those that are set, or in a limited time those that the model gains by."""
     if settings.minutes is None or "epochs" in settings.model_fields_set:
-        return settings.epochs * train_tokens
-    return most_passes(config.parameters, train_tokens) * train_tokens
+        return settings.epochs
+    return most_passes(config.parameters, train_tokens)
 
 
 def seconds_left(settings: TrainSettings, started: float) -> float:
@@ -154,7 +154,9 @@ def choose_vocabulary(settings: TrainSettings, train_bytes: int, started: float)
     def bits(vocabulary: int) -> float:
         configs = [config_for(size, vocabulary, context) for size in sizes]
         there = train_bytes / bytes_per_token(vocabulary)
-        read = [min(operations / c.flops_per_token(context), most_tokens(settings, c, there)) for c in configs]
+        read = [
+            min(operations / c.flops_per_token(context), passes_at_most(settings, c, there) * there) for c in configs
+        ]
         return min(expected_bits(c, tokens, train_bytes) for c, tokens in zip(configs, read, strict=True))
 
     return min((v for v in (*VOCABULARIES, most) if v <= most), key=bits)
@@ -252,18 +254,21 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
             return gain * flops_per_s(settings, here) / operations[size]
         return gain * uncompiled_rate(configs[size], settings, here)
 
-    most = {size: most_tokens(settings, config, data.train_tokens) for size, config in configs.items()}
+    passes = {size: passes_at_most(settings, config, data.train_tokens) for size, config in configs.items()}
+
+    def read(size: str, rate: float) -> float:
+        return min(rate * full_s, passes[size] * data.train_tokens)
 
     def bits(size: str, rate: float) -> float:
-        return expected_bits(configs[size], min(rate * full_s, most[size]), data.train_bytes)
+        return expected_bits(configs[size], read(size, rate), data.train_bytes)
 
     chosen = choose_size(operations, tokens_per_s, bits)
-    tokens = min(full_s * chosen.tokens_per_s, most[chosen.size])
-    plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started, most[chosen.size])
+    most, tokens = passes[chosen.size], read(chosen.size, chosen.tokens_per_s)
+    plan = make_plan(settings, chosen.size, context, data, here, chosen.tokens_per_s, started, most * data.train_tokens)
     if context != (wanted := context_for(settings, data.train_tokens)):
         plan = with_note(plan, f"context {context} instead of {wanted}: a sphere has too few tokens for more")
-    if timed and plan.steps is None and tokens < full_s * chosen.tokens_per_s:
-        plan = with_passes(plan, most_passes(plan.model.parameters, data.train_tokens))
+    if plan.steps is None and tokens < full_s * chosen.tokens_per_s:
+        plan = with_passes(plan, most)
     plan = regularised(plan, settings, tokens / data.train_tokens, data.train_tokens)
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
     if not plan.compile and compile_pays(settings, here, tokens / chosen.tokens_per_s, cached=True):

@@ -151,6 +151,7 @@ def test_what_could_be_learnt_by_heart_is_regularised_unless_the_settings_say_ho
     assert (dropout, weight_decay) == LITTLE[:2] and 0 < renaming < 0.2
     dropout, weight_decay, renaming = asked(30, size="3x128")
     assert (dropout, weight_decay) == MUCH[:2] and 0.2 < renaming < 0.5
+    assert asked(None, epochs=10)[:2] == MUCH[:2]
     assert asked(None, epochs=2) == LITTLE
     assert asked(20, dropout=0.0, weight_decay=0.2, renaming=0.3) == (0.0, 0.2, 0.3)
 
