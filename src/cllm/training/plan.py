@@ -293,9 +293,9 @@ def regularisation_for(passes: float, weights_per_token: float) -> Regularisatio
     return fitting._replace(renaming=names if names >= LEAST_RENAMING else 0.0)
 
 
-def most_passes(weights: int, train_tokens: float) -> int:
-    """Through so many tokens that a network of so many weights still gains by."""
-    return max(1, int(math.sqrt(MOST_BY_HEART * train_tokens / weights)))
+def most_passes(weights: int, train_tokens: float) -> float:
+    """Through so many tokens that a network of so many weights still gains by; less than one if it is too large."""
+    return math.sqrt(MOST_BY_HEART * train_tokens / weights)
 
 
 def regularised(plan: Plan, settings: TrainSettings, passes: float, train_tokens: int) -> Plan:

@@ -37,6 +37,7 @@ CANDIDATES = (
     "2x128", "3x128", "4x128", "3x192", "4x192", "4x256", "6x256", "6x384", "8x384", "8x512", "10x512",
 )  # fmt: skip
 FIRST = "2x128"  # is timed before any other: the speed of the others is guessed from it
+FEWEST_PASSES = 4.0  # a larger model than FIRST that does not gain by so many is too large for the data
 OVERHEAD_S, OVERHEAD = 8.0, 0.04  # seconds and share of a timed run: starting processes, the memory, saving
 SLOW_START_S = 20.0  # that a compiled training loses while its kernels are made beside its first steps
 STEPPING = 0.95  # share of the rest that goes into steps, and not into validations and checkpoints
@@ -126,7 +127,7 @@ def context_for(settings: TrainSettings, train_tokens: float) -> int:
     return wanted_context(settings, min(tokens, passes_at_most(settings, first, train_tokens) * train_tokens))
 
 
-def passes_at_most(settings: TrainSettings, config: ModelConfig, train_tokens: float) -> int:
+def passes_at_most(settings: TrainSettings, config: ModelConfig, train_tokens: float) -> float:
     """Through the data: those that are set, or in a limited time those that the model gains by."""
     if settings.minutes is None or "epochs" in settings.model_fields_set:
         return settings.epochs
@@ -192,6 +193,15 @@ def choose_size(
     return Choice(best, rates[best], tuple(rates))
 
 
+def fitting_sizes(context: int, data: Data) -> list[str]:
+    """The candidates that are not too large for the data: the smallest always is one."""
+
+    def passes(size: str) -> float:
+        return most_passes(config_for(size, data.vocabulary, context).parameters, data.train_tokens)
+
+    return [size for size in CANDIDATES if size == FIRST or passes(size) >= FEWEST_PASSES]
+
+
 def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
     """The context that the data allow, and what there is of data at it. Raises `EmptyCorpus`."""
     spheres = shards.deal(settings.spheres, settings.deal)
@@ -243,7 +253,7 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
     if settings.size != "auto":
         sizes: Sequence[str] = (settings.size,)
     else:
-        sizes = CANDIDATES if timed else (default_size(data.train_tokens),)
+        sizes = fitting_sizes(context, data) if timed else (default_size(data.train_tokens),)
     configs = {size: config_for(size, data.vocabulary, context) for size in sizes}
     operations = {size: config.flops_per_token(context) for size, config in configs.items()}
 
@@ -268,7 +278,7 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
     if context != (wanted := context_for(settings, data.train_tokens)):
         plan = with_note(plan, f"context {context} instead of {wanted}: a sphere has too few tokens for more")
     if plan.steps is None and tokens < full_s * chosen.tokens_per_s:
-        plan = with_passes(plan, most)
+        plan = with_passes(plan, max(1, int(most)))
     plan = regularised(plan, settings, tokens / data.train_tokens, data.train_tokens)
     plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
     if not plan.compile and compile_pays(settings, here, tokens / chosen.tokens_per_s, cached=True):

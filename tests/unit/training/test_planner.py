@@ -127,11 +127,13 @@ def test_a_small_corpus_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(planner, "probe", lambda *_: 20_000.0)
     small = Data(20_000, 1_000, vocabulary=512, windows_per_epoch=6, train_bytes=50_000)
     made = plan_for(TrainSettings(minutes=20), 256, small, time.time())
-    passes = most_passes(made.model.parameters, small.train_tokens)
+    passes = int(most_passes(made.model.parameters, small.train_tokens))
     assert 4 < passes < 12 and made.epochs == passes and made.deadline is not None
     assert made.steps == math.ceil(passes * made.steps_per_epoch)
     assert any(f"{passes} passes" in note for note in made.notes)
     assert made.dropout == MOST.dropout and made.renaming == MOST_RENAMING and not made.compile
+    tiny = Data(750, 60, vocabulary=512, windows_per_epoch=1, train_bytes=2_000)
+    assert plan_for(TrainSettings(minutes=20), 64, tiny, time.time()).model.parameters < 1e6
     assert plan_for(TrainSettings(minutes=20), 256, DATA, time.time()).steps is None
     assert plan_for(TrainSettings(minutes=20, epochs=100), 256, small, time.time()).epochs == 100
 
