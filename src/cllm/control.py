@@ -136,6 +136,8 @@ def save(run: RunDirectory) -> None:
 
 def is_stepping(run: RunDirectory) -> bool:
     """Whether the ranks of this session have begun."""
+    if not run.store.is_file():
+        return False
     with RunStore(run.store) as store:
         return store.is_stepping()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import Literal
 
@@ -12,14 +11,14 @@ import psutil
 from cllm.storage import write_json
 from cllm.workspace import RunDirectory
 
-STARTING_S = 10  # an interpreter is up long before, on a busy machine too
+STARTING_S = 10  # from the making of a run to the start of its process; far less, on a busy machine too
 
 State = Literal["running", "done", "stopped", "failed", "interrupted"]
 
 
-def write_process(run: RunDirectory) -> None:
+def write_process(run: RunDirectory, pid: int) -> None:
     """Say that this process supervises the run. The start time guards against a pid that is used again."""
-    write_json(run.process, {"pid": os.getpid(), "started": psutil.Process().create_time()})
+    write_json(run.process, {"pid": pid, "started": psutil.Process(pid).create_time()})
 
 
 def supervisor(run: RunDirectory) -> psutil.Process | None:
@@ -58,7 +57,7 @@ def state_of(run: RunDirectory) -> State:
 
 
 def _is_starting(run: RunDirectory) -> bool:
-    """Whether it was made just now, and its process has not yet said that it is there."""
+    """Whether it was made just now, and its process has not yet been started."""
     try:
         is_young = time.time() - run.config.stat().st_mtime < STARTING_S
         return is_young and not any(path.exists() for path in (run.process, run.store, run.exit))

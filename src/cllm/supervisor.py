@@ -7,7 +7,8 @@ A lifeline is a pipe (`training.lifeline`). When the supervisor is gone, however
 the terminal's process is killed, the supervisor stops the training after its step and saves; when only the terminal is
 closed, that process says "detach" first, and the training goes on. The supervisor writes the exit record.
 
-Signals: the first SIGINT or SIGTERM stops after the step and saves, the second ends at once; SIGUSR1 saves.
+Signals: the first SIGINT or SIGTERM stops after the step and saves, the second ends at once; SIGUSR1 saves. They count
+from the moment at which `launch` returns: until this process listens they wait.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ DETACH = b"d"
 POLL_S = 0.05
 OUTCOME = "compiled"  # the name of the file that says whether the kernels are ready
 USAGE_EVERY_S = 2.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 GRACE_S = 3.0  # for the other ranks to tell their error after one has ended
 
 
@@ -65,16 +67,25 @@ def launch(run: RunDirectory, checkpoint: Path | None, attached: bool) -> tuple[
     reading, writing = os.pipe() if attached else (None, None)
     if reading is not None:
         environment[lifeline.VARIABLE] = str(reading)
-    with open(run.log, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cllm.supervisor", str(run.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=() if reading is None else (reading,),
-            env=environment,
-        )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited, until `listen`
+    try:
+        with open(run.log, "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "cllm.supervisor", str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=() if reading is None else (reading,),
+                env=environment,
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        write_process(run, process.pid)
+    except (OSError, CllmError):
+        process.kill()
+        raise
     if reading is not None:
         os.close(reading)
     return process, writing
@@ -106,6 +117,7 @@ class Supervisor:
             signal.signal(number, self._on_interrupt)
         signal.signal(signal.SIGUSR1, self._on_save)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         descriptor = os.environ.pop(lifeline.VARIABLE, None)
         if descriptor is not None:
             threading.Thread(target=self._watch, args=(int(descriptor),), daemon=True, name="terminal").start()
@@ -356,7 +368,7 @@ def main() -> None:
     """`python -m cllm.supervisor RUN`."""
     run = RunDirectory(Path(sys.argv[1]))
     run.exit.unlink(missing_ok=True)
-    write_process(run)
+    write_process(run, os.getpid())
     with RunStore(run.store) as store:
         supervisor = Supervisor(run, store)
         supervisor.listen()

@@ -172,7 +172,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
             contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"{path}: {error}"))
-        page.on("console", lambda m: faults.append(f"{path}: {m.type}: {m.text}") if quiet else None)
+        page.on("console", lambda m: faults.append(f"{path}: {m.type}: {m.text} {m.location}") if quiet else None)
         page.on(
             "request",
             lambda r: None if r.url.startswith((studio.origin, "blob:", "data:")) else faults.append(f"asks {r.url}"),

@@ -6,13 +6,17 @@ import json
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from playwright.sync_api import expect
 
+from cllm.runstate import read_exit
+from cllm.workspace import RunDirectory
 from tests.conftest import TinyRun
 from tests.studio.conftest import OpenPage, RunningStudio
 
@@ -119,6 +123,21 @@ def test_what_is_asked_of_a_run_that_is_over_is_refused(finished: RunningStudio)
     assert status == 422 and "larger number" in answer["error"]
     for path in ("/api/runs/nothing", "/api/runs/nothing/view", "/api/runs/nothing/curve.csv"):
         assert finished.call("GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.3, 0.6])
+def test_a_training_can_be_stopped_from_its_first_moment(
+    studio: RunningStudio, workspace: Path, tiny_corpus: Path, after: float
+) -> None:
+    request = {"root": str(shutil.copytree(tiny_corpus, workspace / "code")), "settings": {"size": "1x64"}}
+    run = studio.post("/api/train", request)["run"]
+    time.sleep(after)  # whether or not its process is up and listens by now
+    studio.post(f"/api/runs/{run}/stop", {"save": after < 0.2})
+    ended = RunDirectory(workspace / "runs" / run)
+    until = time.monotonic() + 60
+    while not ended.exit.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert read_exit(ended) == {"state": "stopped", "reason": ANY, "exit_code": 130}
 
 
 def completion(studio: RunningStudio, model: str, prompt: str, **settings: Any) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ def tab_to(page: Page, target: object, most: int = 80) -> None:
 
 
 def test_a_training_by_keyboard_alone(studio: RunningStudio, open_page: OpenPage) -> None:
-    copy_stdlib(studio.workspace / "training_data" / "code", 100_000)
+    copy_stdlib(studio.workspace / "training_data" / "code", 1_000_000)  # not over before it is stopped
     page = open_page(studio)
     expect(page.get_by_label("Directory")).to_have_value("training_data/")
     page.keyboard.press("Tab")

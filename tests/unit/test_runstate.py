@@ -31,7 +31,7 @@ def test_a_run_that_is_just_being_started_is_not_interrupted(run: RunDirectory) 
 
 
 def test_a_process_that_has_gone_without_a_word_was_interrupted_at_any_age(run: RunDirectory) -> None:
-    write_process(run)
+    write_process(run, os.getpid())
     assert state_of(run) == "running"
     run.process.write_text('{"pid": 999999999, "started": 1.0}')
     assert state_of(run) == "interrupted"
