@@ -1,7 +1,8 @@
 """Quality against time: bits per byte of test files after M minutes, `cllm train` beside a plain loop and compressors.
 
-One training for each M, as a person would start it; preparation counts for both. The plain loop is
-benchmarks/reference.py on the same training files, its learning rate the best of a grid on the *validation* files.
+One training for each M, as a person would start it; preparation counts for all. The plain loop is
+benchmarks/reference.py on the same training files, its learning rate the best of a grid on the *validation* files, and
+where there is a checkout of nanochat its model and optimizer, with the best depth.
 Each finished point is kept, in quality_points.json and runs.json, so that the command can be run in pieces.
 
     python -m benchmarks.quality --corpora glibc --makers cllm --minutes 1,2,5
@@ -12,24 +13,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import corpora
-from benchmarks.measure import command_line, numbers, output_of
+from benchmarks import corpora, loops
+from benchmarks.measure import command_line, numbers
 from benchmarks.points import Point, Points, say
-from benchmarks.quality_data import Prepared, plain_bits_per_byte, prepared
-from benchmarks.quality_report import LOOPS, MAKERS, report
-from benchmarks.reference import WARMUP
+from benchmarks.quality_data import Prepared, prepared
+from benchmarks.quality_report import MAKERS, report
 from benchmarks.runs import FILE, kept_or_made, key_of
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
 from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
-from cllm.machine import bf16_pays, has_cpp_compiler
-from cllm.model.config import config_for
-
-GRID_STEP = 2.0  # the grid grows by this factor while its best rate is at an edge
-MOST_RATE, LEAST_RATE = 0.02, 5e-5
 
 
 def cllm_run(runs: Points, data: Prepared, minutes: float, seed: int, arguments: argparse.Namespace) -> None:
@@ -47,67 +41,6 @@ def cllm_run(runs: Points, data: Prepared, minutes: float, seed: int, arguments:
 def as_point(run: Point) -> Point:
     """A run of `cllm train` as a point of the report."""
     return {**run, "kind": "point", "maker": "cllm", "bits_per_byte": run["test_bits_per_byte"]}
-
-
-def plain_run(
-    data: Prepared, maker: str, minutes: float, seed: int, rate: float, split: str, arguments: argparse.Namespace
-) -> Point:
-    """One run of the plain loop, which has what is left of `minutes` after preparing, measured on `split`."""
-    seconds = minutes * 60 - data.seconds
-    if seconds < 5:
-        sys.exit(f"{data.corpus.name}: preparing takes {data.seconds:.0f} s: --minutes {minutes:g} is too short")
-    shape = config_for(arguments.size, data.vocabulary, arguments.context)
-    extra = []
-    if maker == "compiled":
-        extra = ["--compile"] if has_cpp_compiler() else []
-        extra += ["--precision=bf16"] if bf16_pays() else []
-    with tempfile.TemporaryDirectory() as name:
-        model = Path(name) / "model.safetensors"
-        lines, wall_s = output_of(
-            [
-                sys.executable, "-m", "benchmarks.reference", str(data.tokens.resolve()), "--decay",
-                f"--vocabulary={data.vocabulary}", f"--layers={shape.layers}", f"--width={shape.width}",
-                f"--heads={shape.heads}", f"--context={arguments.context}", f"--batch-size={arguments.batch_size}",
-                f"--seconds={seconds}", f"--learning-rate={rate}", f"--seed={seed}", f"--save={model}", *extra,
-            ],
-            Path(name),
-        )  # fmt: skip
-        likelihood = plain_bits_per_byte(model, data, split)
-    return {
-        "minutes": minutes, "seed": seed, "wall_s": wall_s + data.seconds, "learning_rate": rate, "split": split,
-        "bits_per_byte": likelihood.bits_per_byte, "test_bytes": likelihood.bytes,
-        "tokens": lines[-1]["tokens"], "options": extra, "loop": loop_of(arguments),
-    }  # fmt: skip
-
-
-def loop_of(arguments: argparse.Namespace) -> Point:
-    """What a plain run is, but for its rate, seed and time."""
-    return {n: getattr(arguments, n) for n in ("size", "context", "batch_size", "vocabulary")} | {"warmup": WARMUP}
-
-
-def best_rate(points: Points, data: Prepared, maker: str, arguments: argparse.Namespace) -> float:
-    """The rate of the lowest validation figure at --grid-minutes; the grid grows while its best is at an edge."""
-    if arguments.learning_rate:
-        return float(arguments.learning_rate)
-    key = {
-        "kind": "grid", "corpus": data.corpus.name, "sha256": data.corpus.sha256, "maker": maker,
-        "minutes": arguments.grid_minutes, "loop": loop_of(arguments),
-    }  # fmt: skip
-    rates = sorted(float(rate) for rate in arguments.grid.split(","))
-    while True:
-        found = {}
-        for rate in rates:
-            point = points.find(**key, learning_rate=rate) or points.add(
-                key | plain_run(data, maker, arguments.grid_minutes, 0, rate, "validation", arguments)
-            )
-            found[rate] = point["bits_per_byte"]
-        best = min(found, key=lambda rate: found[rate])
-        if best == rates[-1] and best * GRID_STEP <= MOST_RATE:
-            rates.append(best * GRID_STEP)
-        elif best == rates[0] and best / GRID_STEP >= LEAST_RATE:
-            rates.insert(0, best / GRID_STEP)
-        else:
-            return best
 
 
 def compressor_points(points: Points, data: Prepared, key: Point) -> None:
@@ -139,13 +72,14 @@ def measure(points: Points, runs: Points, data: Prepared, arguments: argparse.Na
         for length in arguments.minutes:
             if "cllm" in makers:
                 cllm_run(runs, data, length, seed, arguments)
-            for maker in (m for m in makers if m in LOOPS):
-                wanted = {**key, "maker": maker, "minutes": length, "seed": seed, "loop": loop_of(arguments)}
+            for maker in (m for m in makers if m in loops.NAMES):
+                loop = loops.loop_of(maker, arguments)
+                wanted = {**key, "maker": maker, "minutes": length, "seed": seed, "loop": loop.about}
                 before = points.find(**wanted)
                 if before is not None and not arguments.redo:
                     continue
-                rate = best_rate(points, data, maker, arguments)
-                made = plain_run(data, maker, length, seed, rate, "test", arguments)
+                best = loop.best(points, data, arguments.grid_minutes)
+                made = loop.run(data, length, seed, best, "test")
                 if before is not None:
                     points.all.remove(before)
                 points.add({**key, "maker": maker, **made})
@@ -158,7 +92,8 @@ def main() -> None:
     parser.add_argument("--corpora", default="glibc,stdlib", help="default: glibc,stdlib")
     parser.add_argument(
         "--makers", default="compressors,cllm,plain,compiled",
-        help="compressors, cllm, plain (fp32, eager), compiled (torch.compile, and bf16 where it pays); default: all",
+        help="compressors, cllm, plain (fp32, eager), compiled (torch.compile, and bf16 where it pays), nanochat; "
+        "default: all but the last",
     )  # fmt: skip
     parser.add_argument(
         "--minutes", type=numbers, default="1,2,5,10,20", help="a training for each; default: %(default)s"
@@ -172,6 +107,10 @@ def main() -> None:
     parser.add_argument("--grid", default="0.0005,0.001,0.002,0.004", help="rates; default: 0.0005,0.001,0.002,0.004")
     parser.add_argument("--grid-minutes", type=float, default=5, help="time of each trial of the grid; default: 5")
     parser.add_argument("--learning-rate", type=float, help="of the plain loop, instead of the grid's best")
+    parser.add_argument("--nanochat", type=Path, help="directory of nanochat's sources, for --makers nanochat")
+    parser.add_argument("--depths", default="2,3,4", help="of nanochat, of which the best is taken; default: 2,3,4")
+    parser.add_argument("--nanochat-context", type=int, default=512, help="of nanochat; default: 512 tokens")
+    parser.add_argument("--nanochat-batch-size", type=int, default=16, help="of nanochat; default: 16 windows")
     parser.add_argument("--redo", action="store_true", help="measure anew what is there already")
     parser.add_argument("--cache", type=Path, default=corpora.CACHE, help=f"of corpora; default: {corpora.CACHE}")
     parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default: artefacts/benchmarks")

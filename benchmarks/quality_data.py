@@ -1,4 +1,4 @@
-"""A corpus prepared for the plain loop, as `cllm train` prepares it, and the plain model's held-out figure."""
+"""A corpus prepared for other trainers, as `cllm train` prepares it, and the held-out figure of what they have made."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.corpora import Corpus
-from benchmarks.reference import load_model
 from cllm.corpus.documents import load
 from cllm.corpus.manifest import Manifest, manifest_path
 from cllm.corpus.prepare import prepare
@@ -77,9 +76,8 @@ def prepared(corpus: Corpus, work: Path, vocabulary: int) -> Prepared:
     return Prepared(corpus, directory, stored["vocabulary"], stored["seconds"])
 
 
-def plain_bits_per_byte(model: Path, data: Prepared, split: str) -> Likelihood:
-    """What `cllm evaluate` would give for the plain model: its own function, in fp32."""
-    gpt = load_model(model)
+def loop_bits_per_byte(gpt: Any, data: Prepared, split: str) -> Likelihood:
+    """What `cllm evaluate` would give for a model that has `config`, `hidden` and `logits`: its own function."""
     tokenizer = Tokenizer.from_json((data.directory / "tokenizer.json").read_text())
     documents = list(load(data.text, split))
     ids = tokenizer.encode_batch([d.text.decode() for d in documents])
@@ -87,7 +85,7 @@ def plain_bits_per_byte(model: Path, data: Prepared, split: str) -> Likelihood:
     torch.set_num_threads(1)
     try:
         found = likelihoods(
-            cast(Any, gpt),  # all that is used of a Transformer, it has: config, hidden and logits
+            gpt,
             [Tokens(t, len(d.text)) for t, d in zip(ids, documents, strict=True)],
             tokenizer.end_of_text,
             workers=usable_cores(),

@@ -7,14 +7,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks import loops
 from benchmarks.measure import table, write_results
 from benchmarks.plots import COLOURS, OURS, Line, curves
 from benchmarks.points import Point
 
-LOOPS = {"plain": "plain loop, fp32", "compiled": "plain loop, compiled"}
-MAKERS = {"cllm": "cllm train", **LOOPS}
+MAKERS = {"cllm": "cllm train", **loops.NAMES}
 LEVELS = {"xz": "xz -9e", "ppmd": "PPMd", "zpaq": "zpaq -m5"}
-COLOUR_OF = {"cllm train": OURS, "plain loop, fp32": COLOURS[1], "plain loop, compiled": COLOURS[2]}
+DIALS = {"learning_rate": "learning rate", "depth": "depth"}
+COLOUR_OF = {name: OURS if maker == "cllm" else COLOURS[i] for i, (maker, name) in enumerate(MAKERS.items())}
 Curve = Mapping[float, float]  # minutes -> bits per byte
 
 
@@ -108,10 +109,10 @@ def corpus_text(corpus: str, points: Sequence[Point]) -> str:
     if rows:
         text += "\nTime for the same figure, between points linear in the logarithm of the time:\n\n"
         text += table(["", *(f"{m:g} min" for m in lengths)], rows)
-    rates = {(p["maker"], p["learning_rate"]) for p in points if "learning_rate" in p}
-    if rates:
-        chosen = ", ".join(f"{MAKERS[maker]} {rate:g}" for maker, rate in sorted(rates))
-        text += f"\nLearning rate, chosen on the validation files: {chosen}.\n"
+    dials = {(MAKERS[p["maker"]], name, p[dial]) for p in points for dial, name in DIALS.items() if dial in p}
+    if dials:
+        chosen = "; ".join(f"{maker}: {name} {value:g}" for maker, name, value in sorted(dials))
+        text += f"\nChosen on the validation files: {chosen}.\n"
     taken = {
         name: [100 * p["wall_s"] / (60 * p["minutes"]) for p in points if p["maker"] == maker]
         for maker, name in MAKERS.items()

@@ -61,3 +61,11 @@ def test_the_reference_learns_what_can_be_learned(tmp_path: Path) -> None:
 
 def test_a_table_is_markdown() -> None:
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_nanochat_is_imported_from_a_checkout_or_not_at_all(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.nanochat", tmp_path, tmp_path / "tokens.npy"]
+    np.save(tmp_path / "tokens.npy", np.zeros(600, dtype=np.uint16))
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path}: not a checkout of nanochat")

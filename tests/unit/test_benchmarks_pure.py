@@ -14,12 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import corpora, grid, preparation, runs
+from benchmarks import corpora, grid, nanochat, preparation, runs
 from benchmarks.corpora import CorpusMissing, list_sha256, newest_archive, unpack
+from benchmarks.loops import Loop
 from benchmarks.plots import Bar, Line, bars, curves, spaced
 from benchmarks.points import Points
 from benchmarks.quality import as_point
-from benchmarks.quality_data import plain_bits_per_byte, prepared
+from benchmarks.quality_data import loop_bits_per_byte, prepared
 from benchmarks.quality_report import corpus_text, minutes_to_reach, newest, report, times_longer, times_shorter
 from benchmarks.reference import GPT, Shape, decayed, load_model, save_model
 from benchmarks.scaling import rank_counts
@@ -127,6 +128,7 @@ POINTS = [
     point("cllm", 1.6, minutes=1.0, seed=0), point("cllm", 1.2, minutes=4.0, seed=0),
     point("cllm", 1.3, minutes=4.0, seed=1), point("plain", 2.0, minutes=1.0, seed=0, learning_rate=0.002),
     point("plain", 1.6, minutes=4.0, seed=0, learning_rate=0.002), point("zpaq", 0.9), point("ppmd", 0.91),
+    point("nanochat", 1.7, minutes=4.0, seed=0, depth=3.0),
     {**point("plain", 9.9, minutes=4.0), "kind": "grid"},
 ]  # fmt: skip
 
@@ -138,7 +140,7 @@ def test_the_tables_of_a_corpus() -> None:
     assert "| zpaq -m5, given the training files | 0.900 | 0.900 |" in text
     assert "for what cllm train reaches then | 4.0 | more than 1.0 |" in text
     assert "for what the loop reaches then | at least 1.0 | 4.0 |" in text
-    assert "plain loop, fp32 0.002" in text
+    assert "Chosen on the validation files: nanochat: depth 3; plain loop, fp32: learning rate 0.002." in text
     assert "cllm train 101.7 to 101.7 %" in text
 
 
@@ -241,7 +243,7 @@ def test_the_plain_model_is_measured_as_our_own_is(tmp_path: Path) -> None:
     torch.manual_seed(0)
     gpt = GPT(Shape(data.vocabulary, 512, 1, 32, 2))
     save_model(gpt, tmp_path / "m.safetensors")
-    found = plain_bits_per_byte(tmp_path / "m.safetensors", data, "validation")
+    found = loop_bits_per_byte(load_model(tmp_path / "m.safetensors"), data, "validation")
     nats, size = 0.0, 0
     for document in load(data.text, "validation"):
         ids = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode_batch([document.text.decode()])[0]]])
@@ -250,6 +252,21 @@ def test_the_plain_model_is_measured_as_our_own_is(tmp_path: Path) -> None:
         size += len(document.text)
     assert found.bytes == size
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / size, rel=1e-5)
+
+
+def test_nanochat_schedules_as_its_own_script_does() -> None:
+    assert [nanochat.rate_share(s, 0.1) for s in (0, 39, 40)] == [1 / 40, 1.0, 1.0]
+    assert nanochat.rate_share(500, 0.35) == 1.0
+    assert nanochat.rate_share(500, 0.675) == pytest.approx(0.525)
+    assert nanochat.rate_share(500, 1.0) == nanochat.rate_share(500, 1.1) == pytest.approx(0.05)
+    assert [nanochat.momentum_of(*at) for at in ((0, 0.0), (400, 0.2), (400, 1.0))] == pytest.approx([0.85, 0.97, 0.9])
+    assert nanochat.scaling_weights(12, 32768) == 12 * 12 * 768**2 + 32768 * 768
+
+
+def test_of_a_single_depth_no_trial_is_made(tmp_path: Path) -> None:
+    loop = Loop("nanochat", lambda data: [], {}, "depth", [4.0], load_model, [], grows=False)
+    nothing: Any = None
+    assert loop.best(Points(tmp_path / "points.json"), nothing, 5) == 4.0
 
 
 def test_a_grid_gives_each_training_cores_of_its_own() -> None:
