@@ -4,7 +4,9 @@
     python -m benchmarks.fits                                               # fits them, and shows how well
 
 Trials of plain sizes count, with any number of operations and share of the documents. What is least and how fast more
-tokens help is fitted for each corpus, and the planner takes the mean; all else is the same for all.
+tokens help is fitted for each corpus, and the planner takes the mean; all else is the same for all. What little text
+costs is fitted afterwards, to what that law is wrong by in trials with the planner's windows and the best
+regularisation that was tried.
 """
 
 from __future__ import annotations
@@ -13,19 +15,28 @@ import argparse
 import json
 import math
 import re
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.measure import command_line, table, write_results
+from benchmarks.points import Point
+from benchmarks.recipe import changes
 from cllm.model.config import config_for
+from cllm.training import expected
 from cllm.training.expected import FITTED_CONTEXT, bytes_per_token
+from cllm.training.plan import most_passes
 
 STARTS = 30  # of the optimization, from random places: it has local minima
-KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+) \| (\d+)")
+KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+?) \| (\d+)(?: \| fast)?")
 SIZE = re.compile(r"(\d+x\d+)(?: \+ vocabulary (\d+))?")
+LEAST_CONTEXT = 1024  # of the trials that tell what little text costs
+PLANNED = {"size", "vocabulary", "context", "batch", "dropout", "weight_decay", "renaming"}  # what the planner sets
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Trial:
     passes: float
     bits_per_byte: float
     vocabulary: int
+    context: int = FITTED_CONTEXT
 
     @property
     def weights(self) -> float:
@@ -51,21 +63,69 @@ class Trial:
         """Million bytes that were read."""
         return self.tokens * bytes_per_token(self.vocabulary)
 
+    @property
+    def there(self) -> float:
+        """Million bytes of the corpus."""
+        return self.text / self.passes
+
+    @property
+    def off(self) -> float:
+        """The logarithm of the figure against what the law gives for a large corpus."""
+        config = config_for(self.size, self.vocabulary, self.context)
+        return math.log(self.bits_per_byte / expected.law(config, 1e6 * self.tokens, 1e6 * self.there))
+
+
+def finished_in(path: Path) -> Iterator[tuple[str, str, float, float, Point]]:
+    """Corpus, variant, operations, share of the documents and result of each trial that was counted in operations."""
+    for key, result in json.loads(path.read_text()).items():
+        if (matched := KEY.fullmatch(key)) is not None and "epochs" in result:
+            corpus, base, operations, share, name, _seed = matched.groups()
+            yield corpus, base if name == "as it is" else name, float(operations) * 1e12, float(share or 1), result
+
 
 def trials_in(path: Path, least: float) -> list[Trial]:
     """The trials of plain sizes with at least `least` operations."""
     found = []
-    for key, result in json.loads(path.read_text()).items():
-        matched = KEY.fullmatch(key)
-        if matched is None or "epochs" not in result:
-            continue
-        corpus, base, operations, share, name, _seed = matched.groups()
-        plain = SIZE.fullmatch(base if name == "as it is" else name)
-        if plain is not None and float(operations) * 1e12 >= least:
+    for corpus, name, operations, share, result in finished_in(path):
+        plain = SIZE.fullmatch(name)
+        if plain is not None and operations >= least:
             passed = (result["tokens"] / 1e6, result["epochs"], result["bits_per_byte"])
-            vocabulary = int(plain[2] or 4096)
-            found.append(Trial(corpus, plain[1], float(share or 1), float(operations) * 1e12, *passed, vocabulary))
+            found.append(Trial(corpus, plain[1], share, operations, *passed, int(plain[2] or 4096)))
     return found
+
+
+def planned_in(path: Path) -> list[Trial]:
+    """The trials that the planner could have asked for, of each the one with the best regularisation."""
+    found: dict[tuple[Any, ...], Trial] = {}
+    for corpus, name, operations, share, result in finished_in(path):
+        try:
+            changed = changes(name)
+        except KeyError:  # of code that was not kept
+            continue
+        context = changed.get("context", FITTED_CONTEXT)
+        if context < LEAST_CONTEXT or not changed.keys() <= PLANNED or "size" not in changed:
+            continue
+        passed = (result["tokens"] / 1e6, result["epochs"], result["bits_per_byte"])
+        trial = Trial(corpus, changed["size"], share, operations, *passed, changed.get("vocabulary", 4096), context)
+        parameters = config_for(trial.size, trial.vocabulary, context).parameters
+        if trial.passes > most_passes(parameters, result["tokens"] / trial.passes):
+            continue
+        key = (corpus, trial.size, share, operations, trial.vocabulary, context)
+        if key not in found or trial.bits_per_byte < found[key].bits_per_byte:
+            found[key] = trial
+    return list(found.values())
+
+
+def little_text(trials: Sequence[Trial]) -> tuple[float, float]:
+    """`ENOUGH` and `ENOUGH_POWER`: a line through the means of what the law is off for each corpus and share of it."""
+    corpora: dict[tuple[str, float], list[Trial]] = {}
+    for trial in trials:
+        corpora.setdefault((trial.corpus, trial.share), []).append(trial)
+    sizes = [statistics.fmean(math.log(t.there) for t in own) for own in corpora.values()]
+    slope, intercept = statistics.linear_regression(
+        sizes, [statistics.fmean(t.off for t in own) for own in corpora.values()]
+    )
+    return math.exp(-intercept / slope), -slope
 
 
 class Law:
@@ -164,6 +224,9 @@ def main() -> None:
     ]
     text = table(header, rows)
     text += f"\nRoot mean square of the errors: {100 * law.error(p).sqrt().item():.1f} %\n\n"
+    planned = planned_in(kept)
+    if len({(t.corpus, t.share) for t in planned}) > 1:
+        constants |= dict(zip(("ENOUGH", "ENOUGH_POWER"), little_text(planned), strict=True))
     text += "\n".join(f"{name} = {value:.4g}" for name, value in constants.items()) + "\n"
     write_results(options.out, "fits", command_line("fits"), {"constants": constants}, text)
 

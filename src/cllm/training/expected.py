@@ -17,6 +17,8 @@ HEAD_START = 0.001438  # million bytes that the start from counts is worth
 REPEATS = 8.755  # passes after the first that are worth as much as new text, if all were counted at once
 RARE = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
 LONG = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
+ENOUGH, ENOUGH_POWER = 4.1, 0.080  # million bytes of a corpus of which the law is true as it is; less costs more
+MOST = 6.5  # million bytes: larger corpora were not measured, and are taken to be no better than that
 FITTED_CONTEXT = 256  # of all trials of the fit; a longer one counts as longer tokens do (docs/planner.md)
 
 
@@ -36,11 +38,24 @@ def worth(text: float, corpus: float) -> float:
     return corpus * (1 + REPEATS * (1 - math.exp(-(passes - 1) / REPEATS)))
 
 
+def of_little_text(corpus: float) -> float:
+    """How many times the bits of the law files cost that were held out of a corpus of so many bytes.
+
+    The files of a small corpus say less of each other than those of a large one, however often they are read.
+    """
+    return float((min(max(corpus, 1.0) / 1e6, MOST) / ENOUGH) ** -ENOUGH_POWER)
+
+
 def expected_bits(model: ModelConfig, tokens: float, corpus: float) -> float:
     """Bits per byte of held-out files of the network alone, after a training on `tokens` of a corpus of so many bytes.
 
     For code like that of the fits, and a learning rate that has decayed at the end.
     """
+    return of_little_text(corpus) * law(model, tokens, corpus)
+
+
+def law(model: ModelConfig, tokens: float, corpus: float) -> float:
+    """The same where the corpus is large; what is best for it does not depend on that."""
     thousands = model.vocabulary / 1000
     long = thousands * model.context / FITTED_CONTEXT
     learnt = tokens / (tokens + 1e6 * RARE * thousands) * long**LONG
