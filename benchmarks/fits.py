@@ -1,12 +1,13 @@
-"""The planner's constants (`cllm.training.expected`), fitted to the trials of `python -m benchmarks.recipe`.
+"""The planner's law (`cllm.training.expected`), fitted to trials of `benchmarks.recipe` and to whole runs.
 
     python -m benchmarks.recipe --work 6 --variants "2x128,3x128,4x192"     # and others: trials are kept
-    python -m benchmarks.fits                                               # fits them, and shows how well
+    python -m benchmarks.grid --minutes 5,20                                # whole runs are kept, too
+    python -m benchmarks.fits                                               # fits both, and shows how well
 
-Trials of plain sizes count, with any number of operations and share of the documents. What is least and how fast more
-tokens help is fitted for each corpus, and the planner takes the mean; all else is the same for all. What little text
-costs is fitted afterwards, to what that law is wrong by in trials with the planner's windows and the best
-regularisation that was tried.
+What the law is for is the choice between models that could be had in the same time. So what counts most are differences
+between trainings of one corpus in equal time, or by equal operations; next, that a corpus is off by as much after one
+minute as after twenty; and a little, that the mean over the corpora is right. Trials count that the planner could have
+asked for, of each the one with the best regularisation, and, less, those of plain sizes with windows of 256.
 """
 
 from __future__ import annotations
@@ -14,29 +15,35 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import random
 import re
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from benchmarks.measure import command_line, table, write_results
-from benchmarks.points import Point
+from benchmarks.points import Point, Points
 from benchmarks.recipe import changes
+from benchmarks.runs import FILE
 from cllm.model.config import config_for
-from cllm.training import expected
-from cllm.training.expected import FITTED_CONTEXT, bytes_per_token
+from cllm.training.expected import CONTEXT, FITTED, Law, bytes_per_token
 from cllm.training.plan import most_passes
 
-STARTS = 30  # of the optimization, from random places: it has local minima
 KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+?) \| (\d+)(?: \| fast)?")
-SIZE = re.compile(r"(\d+x\d+)(?: \+ vocabulary (\d+))?")
-LEAST_CONTEXT = 1024  # of the trials that tell what little text costs
-PLANNED = {"size", "vocabulary", "context", "batch", "dropout", "weight_decay", "renaming"}  # what the planner sets
+PLAIN = {"size", "vocabulary"}
+PLANNED = PLAIN | {"context", "batch", "dropout", "weight_decay", "renaming"}  # what the planner sets
+LEAST_CONTEXT = 1024  # of what the planner sets in a limited time
+LEAST_SHARE = 0.05  # of a corpus' documents; below, too few files are left to speak for it
+RUN, TRIAL, OLD = 6.0, 1.0, 0.3  # what a whole run, a trial with the planner's windows and one with others count
+ACROSS, MEAN = 0.1, 0.1  # what it counts that a corpus is always off by as much, and that the corpora's mean is right
+STARTS, TRIES = 4, 4000  # of the search; and how many changes it tries in each
+FIXED = {
+    "little",
+    "rare",
+    "long",
+}  # of the corpus and of the vocabulary, which few trials here tell of: docs/planner.md
 
 
 @dataclass(frozen=True)
@@ -44,191 +51,159 @@ class Trial:
     """One training: what went in and what came out."""
 
     corpus: str
-    size: str
     share: float  # of the corpus' documents
-    operations: float
-    tokens: float  # millions
+    effort: str  # "6e12", operations, or "20 min"
+    size: str
+    vocabulary: int
+    context: int
+    tokens: float
     passes: float
     bits_per_byte: float
-    vocabulary: int
-    context: int = FITTED_CONTEXT
-
-    @property
-    def weights(self) -> float:
-        """Millions, of the layers."""
-        return config_for(self.size, self.vocabulary, FITTED_CONTEXT).in_layers / 1e6
-
-    @property
-    def text(self) -> float:
-        """Million bytes that were read."""
-        return self.tokens * bytes_per_token(self.vocabulary)
+    counts: float
 
     @property
     def there(self) -> float:
-        """Million bytes of the corpus."""
-        return self.text / self.passes
+        """Bytes of the corpus."""
+        return self.tokens * bytes_per_token(self.vocabulary) / self.passes
 
     @property
-    def off(self) -> float:
-        """The logarithm of the figure against what the law gives for a large corpus."""
-        config = config_for(self.size, self.vocabulary, self.context)
-        return math.log(self.bits_per_byte / expected.law(config, 1e6 * self.tokens, 1e6 * self.there))
+    def group(self) -> Hashable:
+        """What it has in common with those that could have been had instead."""
+        return self.corpus, self.share, self.effort, self.context >= LEAST_CONTEXT
+
+    @property
+    def family(self) -> Hashable:
+        """What it has in common with those that a law without the corpus in it may be off by as much."""
+        return self.corpus, self.context >= LEAST_CONTEXT
+
+    def expected(self, law: Law) -> float:
+        """Bits per byte by a law."""
+        return law.bits(config_for(self.size, self.vocabulary, self.context), self.tokens, self.there)
 
 
-def finished_in(path: Path) -> Iterator[tuple[str, str, float, float, Point]]:
-    """Corpus, variant, operations, share of the documents and result of each trial that was counted in operations."""
+def trials_in(path: Path) -> list[Trial]:
+    """The trials of a file of `benchmarks.recipe` that count."""
+    found: dict[Hashable, Trial] = {}
     for key, result in json.loads(path.read_text()).items():
-        if (matched := KEY.fullmatch(key)) is not None and "epochs" in result:
-            corpus, base, operations, share, name, _seed = matched.groups()
-            yield corpus, base if name == "as it is" else name, float(operations) * 1e12, float(share or 1), result
-
-
-def trials_in(path: Path, least: float) -> list[Trial]:
-    """The trials of plain sizes with at least `least` operations."""
-    found = []
-    for corpus, name, operations, share, result in finished_in(path):
-        plain = SIZE.fullmatch(name)
-        if plain is not None and operations >= least:
-            passed = (result["tokens"] / 1e6, result["epochs"], result["bits_per_byte"])
-            found.append(Trial(corpus, plain[1], share, operations, *passed, int(plain[2] or 4096)))
-    return found
-
-
-def planned_in(path: Path) -> list[Trial]:
-    """The trials that the planner could have asked for, of each the one with the best regularisation."""
-    found: dict[tuple[Any, ...], Trial] = {}
-    for corpus, name, operations, share, result in finished_in(path):
+        matched = KEY.fullmatch(key)
+        if matched is None or "epochs" not in result:
+            continue
+        corpus, base, operations, share, name, _seed = matched.groups()
         try:
-            changed = changes(name)
+            changed = changes(base if name == "as it is" else name)
         except KeyError:  # of code that was not kept
             continue
-        context = changed.get("context", FITTED_CONTEXT)
-        if context < LEAST_CONTEXT or not changed.keys() <= PLANNED or "size" not in changed:
-            continue
-        passed = (result["tokens"] / 1e6, result["epochs"], result["bits_per_byte"])
-        trial = Trial(corpus, changed["size"], share, operations, *passed, changed.get("vocabulary", 4096), context)
-        parameters = config_for(trial.size, trial.vocabulary, context).parameters
-        if trial.passes > most_passes(parameters, result["tokens"] / trial.passes):
-            continue
-        key = (corpus, trial.size, share, operations, trial.vocabulary, context)
-        if key not in found or trial.bits_per_byte < found[key].bits_per_byte:
-            found[key] = trial
+        trial = trial_of(corpus, float(share or 1), f"{operations}e12", changed, result)
+        if trial is not None:
+            alike = (trial.group, trial.size, trial.vocabulary, trial.context)
+            found[alike] = min(found.get(alike, trial), trial, key=lambda t: t.bits_per_byte)
     return list(found.values())
 
 
-def little_text(trials: Sequence[Trial]) -> tuple[float, float]:
-    """`ENOUGH` and `ENOUGH_POWER`: a line through the means of what the law is off for each corpus and share of it."""
-    corpora: dict[tuple[str, float], list[Trial]] = {}
-    for trial in trials:
-        corpora.setdefault((trial.corpus, trial.share), []).append(trial)
-    sizes = [statistics.fmean(math.log(t.there) for t in own) for own in corpora.values()]
-    slope, intercept = statistics.linear_regression(
-        sizes, [statistics.fmean(t.off for t in own) for own in corpora.values()]
+def trial_of(corpus: str, share: float, effort: str, changed: dict[str, Any], result: Point) -> Trial | None:
+    """A trial, if it is one of plain sizes or one that the planner could have asked for."""
+    context, vocabulary = changed.get("context", CONTEXT), changed.get("vocabulary", 4096)
+    is_planned = context >= LEAST_CONTEXT and "size" in changed and changed.keys() <= PLANNED
+    if share < LEAST_SHARE or not (is_planned or ("size" in changed and changed.keys() <= PLAIN)):
+        return None
+    tokens, passes = result["tokens"], result["epochs"]
+    if passes > most_passes(config_for(changed["size"], vocabulary, context).parameters, tokens / passes):
+        return None
+    counts = TRIAL if is_planned else OLD
+    return Trial(
+        corpus, share, effort, changed["size"], vocabulary, context, tokens, passes, result["bits_per_byte"], counts
     )
-    return math.exp(-intercept / slope), -slope
 
 
-class Law:
-    """The form of `expected_bits`, with parameters to fit: logarithms, but for what differs between the corpora."""
-
-    def __init__(self, trials: list[Trial]) -> None:
-        self.trials, self.corpora = trials, sorted({t.corpus for t in trials})
-        self._tokens, self._text, self._passes, self._weights, self._vocabulary, self._bits = (
-            torch.tensor([getattr(t, name) for t in trials], dtype=torch.float64)
-            for name in ("tokens", "text", "passes", "weights", "vocabulary", "bits_per_byte")
-        )
-        self._corpus = torch.tensor([self.corpora.index(t.corpus) for t in trials])
-
-    def start(self, seed: int) -> Tensor:
-        """A random place to begin at."""
-        generator = torch.Generator().manual_seed(seed)
-        n = len(self.corpora)
-        usual = [*[-1.6] * n, *[-1.5] * n, -2.3, 0.1, 0.07, -3.8, 0.7, -3.0, -2.0]
-        noise = torch.randn(len(usual), generator=generator, dtype=torch.float64)
-        return (torch.tensor(usual, dtype=torch.float64) + 0.4 * noise).requires_grad_()
-
-    def predicted(self, p: Tensor) -> Tensor:
-        """Bits per byte of each trial."""
-        n = len(self.corpora)
-        least, power = p[:n].exp()[self._corpus], p[n : 2 * n].exp()[self._corpus]
-        weights, weights_power, text, head_start, repeats, rare, long = p[2 * n :].exp()
-        again = (self._passes - 1).clamp(min=0)
-        worth = self._text / self._passes.clamp(min=1) * (1 + repeats * (1 - (-again / repeats).exp()))
-        learnt = self._tokens / (self._tokens + rare * self._vocabulary / 1000) * (self._vocabulary / 1000) ** long
-        bits: Tensor = least + weights * self._weights**-weights_power + text * (worth * learnt + head_start) ** -power
-        return bits
-
-    def error(self, p: Tensor) -> Tensor:
-        """Mean square of the relative errors."""
-        return (self.predicted(p).log() - self._bits.log()).square().mean()
-
-    def fit(self) -> Tensor:
-        """The best of several optimizations."""
-        found: list[tuple[float, Tensor]] = []
-        for seed in range(STARTS):
-            p = self.start(seed)
-            optimizer = torch.optim.LBFGS([p], max_iter=500, line_search_fn="strong_wolfe")
-
-            def closure(p: Tensor = p, optimizer: torch.optim.Optimizer = optimizer) -> Tensor:
-                optimizer.zero_grad()
-                loss = self.error(p) + 1e-5 * p.square().mean()
-                loss.backward()
-                return loss
-
-            optimizer.step(closure)
-            if math.isfinite(error := self.error(p).item()):
-                found.append((error, p.detach()))
-        return min(found, key=lambda pair: pair[0])[1]
-
-    def constants(self, p: Tensor) -> dict[str, float]:
-        """By their names in `cllm.training.expected`."""
-        n = len(self.corpora)
-        values = [p[:n].exp().mean(), *p[2 * n : 2 * n + 3].exp(), p[n : 2 * n].exp().mean(), *p[2 * n + 3 :].exp()]
-        names = (
-            "LEAST", "WEIGHTS", "WEIGHTS_POWER", "TEXT", "TEXT_POWER", "HEAD_START", "REPEATS", "RARE", "LONG",
+def runs_in(path: Path) -> Iterator[Trial]:
+    """The whole runs in a file of `benchmarks.grid` and `benchmarks.quality`."""
+    for run in Points(path).all:
+        plan = run["plan"]
+        yield Trial(
+            run["corpus"], 1.0, f"{run['minutes']:g} min", plan["size"], plan["vocabulary"], plan["context"],
+            run["tokens"], run["passes"], run["validation_bits_per_byte"], RUN,
         )  # fmt: skip
-        return dict(zip(names, map(float, values), strict=True))
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far a law is off, as shares of the figures: roots of mean squares, but for `mean`, which has a sign."""
+
+    within: float  # differences between trainings of one group
+    across: float  # between groups of one family
+    mean: float  # of the families
+
+    @property
+    def loss(self) -> float:
+        return self.within**2 + ACROSS * self.across**2 + MEAN * self.mean**2
+
+
+def errors_of(law: Law, trials: Sequence[Trial]) -> Errors:
+    """The errors of a law. Each group's mean is left out of `within`, each family's of `across`."""
+    off = [math.log(trial.bits_per_byte / trial.expected(law)) for trial in trials]
+    groups: dict[Hashable, list[float]] = {}
+    families: dict[Hashable, dict[Hashable, float]] = {}
+    for trial, error in zip(trials, off, strict=True):
+        groups.setdefault(trial.group, []).append(error)
+    means = {group: statistics.fmean(own) for group, own in groups.items()}
+    for trial in trials:
+        families.setdefault(trial.family, {})[trial.group] = means[trial.group]
+    levels = {family: statistics.fmean(own.values()) for family, own in families.items()}
+    compared = [(t.counts, e - means[t.group]) for t, e in zip(trials, off, strict=True) if len(groups[t.group]) > 1]
+    within = sum(c * e**2 for c, e in compared) / sum(c for c, _ in compared)
+    spread = [mean - levels[family] for family, own in families.items() for mean in own.values()]
+    return Errors(
+        math.sqrt(within), math.sqrt(statistics.fmean(e**2 for e in spread)), statistics.fmean(levels.values())
+    )
+
+
+def fit(trials: Sequence[Trial], start: Law, seed: int = 0) -> Law:
+    """The best law of several random searches, each with smaller and smaller changes of some of the constants."""
+    draw = random.Random(seed)
+    names = [name for name in asdict(start) if name not in FIXED]
+
+    def search() -> tuple[float, Law]:
+        best, least = start, errors_of(start, trials).loss
+        for i in range(TRIES):
+            size = 0.4 * 0.65 ** (8 * i / TRIES)
+            some = draw.sample(names, draw.choice((1, 2, 3, len(names))))
+            law = replace(best, **{name: getattr(best, name) * math.exp(draw.gauss(0, size)) for name in some})
+            if (loss := errors_of(law, trials).loss) < least:
+                best, least = law, loss
+        return least, best
+
+    return min((search() for _ in range(STARTS)), key=lambda found: found[0])[1]
 
 
 def main() -> None:
     """Fit, and write the constants and the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fits", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
-    parser.add_argument("--least", type=float, default=0, help="10^12 operations of the shortest trials (default 0)")
     options = parser.parse_args()
     kept = options.out / "recipe_trials.json"
-    if not kept.is_file():
-        parser.error(f"{kept} is not there: 'python -m benchmarks.recipe' makes it")
-    trials = sorted(trials_in(kept, options.least * 1e12), key=lambda t: (t.corpus, -t.share, t.operations, t.weights))
-    law = Law(trials)
-    p = law.fit()
-    constants = law.constants(p)
+    trials = [*(trials_in(kept) if kept.is_file() else []), *runs_in(options.out / FILE)]
+    if len({t.group for t in trials}) == len(trials):
+        parser.error(f"{options.out}: no two trainings to compare; benchmarks.recipe and benchmarks.grid make them")
+    law = fit(trials, FITTED)
     rows = [
         [
-            t.corpus, f"{t.share:g}", t.size, str(t.vocabulary), f"{t.operations / 1e12:g}", f"{t.tokens:.2f}",
-            f"{t.passes:.2f}",
-            f"{t.bits_per_byte:.3f}", f"{fitted:.3f}", f"{100 * (fitted / t.bits_per_byte - 1):+.1f} %",
+            t.corpus, f"{t.share:g}", t.effort, t.size, str(t.vocabulary), str(t.context), f"{t.tokens / 1e6:.2f}",
+            f"{t.passes:.2f}", f"{t.bits_per_byte:.3f}", f"{(bits := t.expected(law)):.3f}",
+            f"{100 * (bits / t.bits_per_byte - 1):+.1f} %",
         ]
-        for t, fitted in zip(trials, law.predicted(p).tolist(), strict=True)
+        for t in sorted(trials, key=lambda t: (str(t.family), t.share, t.effort, t.size))
     ]  # fmt: skip
     header = [
-        "Corpus",
-        "share",
-        "size",
-        "10^12 operations",
-        "million tokens",
-        "passes",
-        "bits per byte",
-        "fit",
-        "error",
-    ]
+        "Corpus", "share", "effort", "size", "vocabulary", "window", "million tokens", "passes", "bits per byte",
+        "fitted", "off",
+    ]  # fmt: skip
     text = table(header, rows)
-    text += f"\nRoot mean square of the errors: {100 * law.error(p).sqrt().item():.1f} %\n\n"
-    planned = planned_in(kept)
-    if len({(t.corpus, t.share) for t in planned}) > 1:
-        constants |= dict(zip(("ENOUGH", "ENOUGH_POWER"), little_text(planned), strict=True))
-    text += "\n".join(f"{name} = {value:.4g}" for name, value in constants.items()) + "\n"
-    write_results(options.out, "fits", command_line("fits"), {"constants": constants}, text)
+    for name, of in (("as it is", FITTED), ("fitted", law)):
+        errors = errors_of(of, trials)
+        text += f"\nThe law {name}: off by {100 * errors.within:.2f} % between trainings of equal time, "
+        text += f"{100 * errors.across:.1f} % across times and shares, {100 * errors.mean:+.1f} % in the mean.\n"
+    text += "\n" + "\n".join(f"{name} = {value:.4g}" for name, value in asdict(law).items()) + "\n"
+    write_results(options.out, "fits", command_line("fits"), {"constants": asdict(law)}, text)
 
 
 if __name__ == "__main__":

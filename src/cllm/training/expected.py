@@ -7,19 +7,14 @@ A scaling law in weights and tokens (Hoffmann et al. 2022), in which repeated to
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from cllm.model.config import ModelConfig
 
-LEAST = 0.1214  # bits per byte that no training goes below
-WEIGHTS, WEIGHTS_POWER = 0.03423, 0.8634  # what too few weights cost: of millions, in the layers
-TEXT, TEXT_POWER = 1.152, 0.098  # what too little text costs: of million bytes
-HEAD_START = 0.001438  # million bytes that the start from counts is worth
-REPEATS = 8.755  # passes after the first that are worth as much as new text, if all were counted at once
-RARE = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
-LONG = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
-ENOUGH, ENOUGH_POWER = 4.1, 0.080  # million bytes of a corpus of which the law is true as it is; less costs more
-MOST = 6.5  # million bytes: larger corpora were not measured, and are taken to be no better than that
-FITTED_CONTEXT = 256  # of all trials of the fit; a longer one counts as longer tokens do (docs/planner.md)
+ENOUGH = 2.6e6  # bytes of a corpus of which the law is true as it is
+MOST = 6.5e6  # bytes: larger corpora were not measured, and are taken to be no better than that
+WIDTH = 128  # features of most models of the fits
+CONTEXT = 256  # tokens of the window whose law this is; a longer one counts as longer tokens do
 
 
 def bytes_per_token(vocabulary: int) -> float:
@@ -27,23 +22,50 @@ def bytes_per_token(vocabulary: int) -> float:
     return 2.505 + 0.4375 * math.log2(vocabulary / 1024)
 
 
-def worth(text: float, corpus: float) -> float:
-    """Of how many new bytes `text` bytes out of a corpus of `corpus` are worth, each pass less than the one before.
+@dataclass(frozen=True)
+class Law:
+    """Bits per byte by what goes into a training; what is fitted are its constants, all above 0."""
 
-    Equation 5 of Muennighoff et al. 2023, "Scaling data-constrained language models".
-    """
-    passes = text / max(1.0, corpus)
-    if passes <= 1:
-        return text
-    return corpus * (1 + REPEATS * (1 - math.exp(-(passes - 1) / REPEATS)))
+    least: float = 0.1517  # bits per byte that no training goes below
+    weights: float = 0.0424  # what too few weights cost: of millions, in the layers
+    weights_power: float = 0.9433
+    wide: float = 1.901  # power of the width from 128 on: so much more a weight in a wide layer is worth
+    text: float = 1.103  # what too little text costs: of million bytes
+    text_power: float = 0.1028
+    head_start: float = 0.00127  # million bytes that the start from counts is worth
+    repeats: float = 5.612  # passes after the first that are worth as much as new text, if all were counted at once
+    rare: float = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
+    deep: float = 0.5733  # and million tokens for each layer: depth is learnt later than width
+    long: float = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
+    little: float = 0.06  # power of the corpus: the files of a small one say less of each other, however often read
+
+    def worth(self, text: float, corpus: float) -> float:
+        """Of how many new bytes `text` bytes out of `corpus` bytes are worth, each pass less than the one before.
+
+        Equation 5 of Muennighoff et al. 2023, "Scaling data-constrained language models".
+        """
+        passes = text / max(1.0, corpus)
+        if passes <= 1:
+            return text
+        return corpus * (1 + self.repeats * (1 - math.exp(-(passes - 1) / self.repeats)))
+
+    def of_little_text(self, corpus: float) -> float:
+        """How many times as many bits files cost that were held out of a corpus of so many bytes, as of a large one."""
+        return float((min(max(corpus, 1.0), MOST) / ENOUGH) ** -self.little)
+
+    def bits(self, model: ModelConfig, tokens: float, corpus: float) -> float:
+        """Bits per byte of held-out files after `tokens` of a corpus of so many bytes."""
+        thousands = model.vocabulary / 1000
+        learnt = tokens / (tokens + 1e6 * (self.rare * thousands + self.deep * model.layers))
+        shown = (thousands * model.context / CONTEXT) ** self.long
+        seen = self.worth(tokens * bytes_per_token(model.vocabulary), corpus) / 1e6 * learnt * shown
+        weights = model.in_layers / 1e6 * max(1.0, model.width / WIDTH) ** self.wide
+        too_few = self.weights * weights**-self.weights_power
+        too_little = self.text * (seen + self.head_start) ** -self.text_power
+        return float((self.least + too_few + too_little) * self.of_little_text(corpus))
 
 
-def of_little_text(corpus: float) -> float:
-    """How many times the bits of the law files cost that were held out of a corpus of so many bytes.
-
-    The files of a small corpus say less of each other than those of a large one, however often they are read.
-    """
-    return float((min(max(corpus, 1.0) / 1e6, MOST) / ENOUGH) ** -ENOUGH_POWER)
+FITTED = Law()
 
 
 def expected_bits(model: ModelConfig, tokens: float, corpus: float) -> float:
@@ -51,15 +73,4 @@ def expected_bits(model: ModelConfig, tokens: float, corpus: float) -> float:
 
     For code like that of the fits, and a learning rate that has decayed at the end.
     """
-    return of_little_text(corpus) * law(model, tokens, corpus)
-
-
-def law(model: ModelConfig, tokens: float, corpus: float) -> float:
-    """The same where the corpus is large; what is best for it does not depend on that."""
-    thousands = model.vocabulary / 1000
-    long = thousands * model.context / FITTED_CONTEXT
-    learnt = tokens / (tokens + 1e6 * RARE * thousands) * long**LONG
-    seen = worth(tokens * bytes_per_token(model.vocabulary), corpus) / 1e6 * learnt
-    return float(
-        LEAST + WEIGHTS * (model.in_layers / 1e6) ** -WEIGHTS_POWER + TEXT * (seen + HEAD_START) ** -TEXT_POWER
-    )
+    return FITTED.bits(model, tokens, corpus)
