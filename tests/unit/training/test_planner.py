@@ -122,6 +122,19 @@ def test_more_time_gives_no_smaller_model() -> None:
     assert sizes[0] < sizes[-1]
 
 
+@pytest.mark.parametrize(
+    ("minutes", "operations_per_s", "width"), [(2, 1.1e11, 128), (5, 1.38e11, 128), (20, 1.9e11, 192)]
+)
+def test_wide_models_are_for_trainings_in_which_they_were_better(
+    minutes: float, operations_per_s: float, width: int
+) -> None:
+    """As measured on 6 MB of C by two cores, with that many operations a second: docs/planner.md, "Against a grid"."""
+    configs = {size: config_for(size, 3072 if minutes > 10 else 1536, 2048) for size in CANDIDATES}
+    tokens = {s: operations_per_s * (60 * minutes - 40) / c.flops_per_token(2048) for s, c in configs.items()}
+    best = min(CANDIDATES, key=lambda size: expected_bits(configs[size], tokens[size], 6_500_000))
+    assert configs[best].width == width
+
+
 def test_a_small_corpus_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
     monkeypatch.setattr(planner, "probe", lambda *_: 20_000.0)
