@@ -39,11 +39,7 @@ LEAST_SHARE = 0.05  # of a corpus' documents; below, too few files are left to s
 RUN, TRIAL, OLD = 6.0, 1.0, 0.3  # what a whole run, a trial with the planner's windows and one with others count
 ACROSS, MEAN = 0.1, 0.1  # what it counts that a corpus is always off by as much, and that the corpora's mean is right
 STARTS, TRIES = 4, 4000  # of the search; and how many changes it tries in each
-FIXED = {
-    "little",
-    "rare",
-    "long",
-}  # of the corpus and of the vocabulary, which few trials here tell of: docs/planner.md
+FIXED = {"little", "rare", "long"}  # of corpus and vocabulary, of which few of these tell: docs/planner.md
 
 
 @dataclass(frozen=True)
@@ -103,8 +99,8 @@ def trials_in(path: Path) -> list[Trial]:
 def trial_of(corpus: str, share: float, effort: str, changed: dict[str, Any], result: Point) -> Trial | None:
     """A trial, if it is one of plain sizes or one that the planner could have asked for."""
     context, vocabulary = changed.get("context", CONTEXT), changed.get("vocabulary", 4096)
-    is_planned = context >= LEAST_CONTEXT and "size" in changed and changed.keys() <= PLANNED
-    if share < LEAST_SHARE or not (is_planned or ("size" in changed and changed.keys() <= PLAIN)):
+    is_planned = context >= LEAST_CONTEXT and changed.keys() <= PLANNED
+    if "size" not in changed or share < LEAST_SHARE or not (is_planned or changed.keys() <= PLAIN):
         return None
     tokens, passes = result["tokens"], result["epochs"]
     if passes > most_passes(config_for(changed["size"], vocabulary, context).parameters, tokens / passes):
