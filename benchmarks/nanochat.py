@@ -30,6 +30,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.reference import add_options
+
 HEAD = ASPECT = 64
 REFERENCE_DEPTH, REFERENCE_BATCH = 12, 2**19  # where its rates were tuned: layers, tokens a step
 TOKENS_PER_WEIGHT = 12
@@ -172,16 +174,7 @@ def main() -> None:
     about = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nanochat", description=about)
     parser.add_argument("checkout", type=Path, help="a directory with nanochat's sources")
-    parser.add_argument("tokens", type=Path, help="a .npy file of token ids")
-    for name, default in (("depth", 4), ("context", 512), ("batch-size", 16)):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
-    parser.add_argument("--vocabulary", type=int, default=4096, help="default: 4096 tokens")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
-    parser.add_argument("--seconds", type=float, default=20.0, help="from the start of the process; default: 20")
-    parser.add_argument("--precision", choices=tuple(PRECISIONS), default="fp32", help="default: fp32")
-    parser.add_argument("--compile", action="store_true", help="use torch.compile for the model, too")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--save", type=Path, help="write the model here, as safetensors")
+    add_options(parser, depth=4, context=512, batch_size=16)
     train(parser.parse_args())
 
 

@@ -178,22 +178,26 @@ def train(arguments: argparse.Namespace) -> None:
         save_model(gpt, arguments.save)
 
 
+def add_options(parser: argparse.ArgumentParser, **sizes: int) -> None:
+    """The options that loops have in common, and the whole numbers `sizes` with their defaults."""
+    parser.add_argument("tokens", type=Path, help="a .npy file of token ids")
+    for name, default in {**sizes, "vocabulary": 4096}.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default: {default}")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    parser.add_argument("--seconds", type=float, default=20.0, help="from the start of the process; default: 20")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile for the model")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--save", type=Path, help="write the model here, as safetensors")
+
+
 def main() -> None:
     """Command line."""
     about = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reference", description=about)
-    parser.add_argument("tokens", type=Path, help="a .npy file of token ids")
-    for name, default in (("layers", 6), ("width", 256), ("heads", 4), ("context", 256), ("batch-size", 32)):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
-    parser.add_argument("--vocabulary", type=int, default=4096, help="default: 4096")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
-    parser.add_argument("--seconds", type=float, default=20.0, help="from the start of the process; default: 20")
+    add_options(parser, layers=6, width=256, heads=4, context=256, batch_size=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 0.001")
     parser.add_argument("--decay", action="store_true", help="warm up, and decay to the end of the time")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
-    parser.add_argument("--compile", action="store_true", help="use torch.compile")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--save", type=Path, help="write the model here, as safetensors")
     train(parser.parse_args())
 
 
