@@ -14,10 +14,12 @@ import json
 import math
 import os
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -116,7 +118,7 @@ class Tokenizer:
         self.end_of_text, self.fim_prefix, self.fim_middle, self.fim_suffix, self.file_separator = range(len(SPECIALS))
         self.specials = frozenset(range(len(SPECIALS)))
         self._bytes = self._table()
-        self._words: dict[str, list[int]] = {}
+        self._words: dict[str, bytes] = {}
 
     def _table(self) -> list[bytes]:
         byte_of = _byte_of_character()
@@ -169,24 +171,29 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each of `texts`; never a special."""
+        return [ids.tolist() for ids in self.encode_arrays(texts)]
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint16]]:
+        """The same as arrays, in less time."""
         chunked = [_chunks(text) for text in texts]
         others = self._encode_by_library([chunk for chunks in chunked for chunk in chunks if not chunk.isascii()])
         return [
-            list(chain.from_iterable(self._encode_ascii(c) if c.isascii() else next(others) for c in chunks))
+            np.frombuffer(b"".join([self._encode_ascii(c) if c.isascii() else next(others) for c in chunks]), np.uint16)
             for chunks in chunked
         ]
 
-    def _encode_by_library(self, texts: list[str]) -> Iterator[list[int]]:
-        return (encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+    def _encode_by_library(self, texts: list[str]) -> Iterator[bytes]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return (array("H", encoding.ids).tobytes() for encoding in encodings)
 
-    def _encode_ascii(self, text: str) -> Iterator[int]:
+    def _encode_ascii(self, text: str) -> bytes:
         if len(self._words) > _WORDS:
             self._words = {}  # a new one: another thread may be reading the old
         known = self._words
         words = _ASCII_WORD.findall(text)
-        unknown = list(dict.fromkeys(word for word in words if word not in known))
+        unknown = list(set(words).difference(known))
         known.update(zip(unknown, self._encode_by_library(unknown), strict=True))
-        return chain.from_iterable(map(known.__getitem__, words))
+        return b"".join(map(known.__getitem__, words))
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that `token` stands for; none for a special."""

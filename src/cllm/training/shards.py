@@ -93,7 +93,7 @@ def _begin_encoding(tokenizer: str) -> None:
 
 
 def _encode_batch(texts: list[str]) -> list[np.ndarray[Any, np.dtype[np.uint16]]]:
-    return [np.asarray(ids, dtype=np.uint16) for ids in _tokenizer[0].encode_batch(texts)]
+    return _tokenizer[0].encode_arrays(texts)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[str]]:
