@@ -5,9 +5,10 @@
     python -m benchmarks.fits                                               # fits both, and shows how well
 
 What the law is for is the choice between models that could be had in the same time. So what counts most are differences
-between trainings of one corpus in equal time, or by equal operations; next, that a corpus is off by as much after one
-minute as after twenty; and a little, that the mean over the corpora is right. Trials count that the planner could have
-asked for, of each the one with the best regularisation, and, less, those of plain sizes with windows of 256.
+between trainings of one corpus in equal time, or by equal operations; next, that a corpus, or a share of its documents,
+is off by as much after one minute as after twenty; and a little, that the mean over these is right. Trials count that
+the planner could have asked for, of each the one with the best regularisation, and, less, those of plain sizes with
+windows of 256.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from benchmarks.points import Point, Points
 from benchmarks.recipe import changes
 from benchmarks.runs import FILE
 from cllm.model.config import config_for
-from cllm.training.expected import CONTEXT, FITTED, Law, bytes_per_token
+from cllm.training.expected import CONTEXT, FITTED, TYPICAL, Law, bytes_per_token
 from cllm.training.plan import most_passes
 
 KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+?) \| (\d+)(?: \| fast)?")
@@ -39,7 +40,7 @@ LEAST_SHARE = 0.05  # of a corpus' documents; below, too few files are left to s
 RUN, TRIAL, OLD = 6.0, 1.0, 0.3  # what a whole run, a trial with the planner's windows and one with others count
 ACROSS, MEAN = 0.1, 0.1  # what it counts that a corpus is always off by as much, and that the corpora's mean is right
 STARTS, TRIES = 4, 4000  # of the search; and how many changes it tries in each
-FIXED = {"little", "rare", "long"}  # of corpus and vocabulary, of which few of these tell: docs/planner.md
+FIXED = {"like", "rare", "long"}  # of corpus and vocabulary, of which few of these tell: docs/planner.md
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Trial:
     tokens: float
     passes: float
     bits_per_byte: float
+    ppmd: float  # bits per byte of the same files
     counts: float
 
     @property
@@ -69,12 +71,12 @@ class Trial:
 
     @property
     def family(self) -> Hashable:
-        """What it has in common with those that a law without the corpus in it may be off by as much."""
-        return self.corpus, self.context >= LEAST_CONTEXT
+        """What it has in common with those that the law may be off by as much, since it does not know the code."""
+        return self.corpus, self.share, self.context >= LEAST_CONTEXT
 
     def expected(self, law: Law) -> float:
         """Bits per byte by a law."""
-        return law.bits(config_for(self.size, self.vocabulary, self.context), self.tokens, self.there)
+        return law.bits(config_for(self.size, self.vocabulary, self.context), self.tokens, self.there, self.ppmd)
 
 
 def trials_in(path: Path) -> list[Trial]:
@@ -107,8 +109,9 @@ def trial_of(corpus: str, share: float, effort: str, changed: dict[str, Any], re
         return None
     counts = TRIAL if is_planned else OLD
     return Trial(
-        corpus, share, effort, changed["size"], vocabulary, context, tokens, passes, result["bits_per_byte"], counts
-    )
+        corpus, share, effort, changed["size"], vocabulary, context, tokens, passes, result["bits_per_byte"],
+        result.get("ppmd_bits_per_byte", TYPICAL), counts,
+    )  # fmt: skip
 
 
 def runs_in(path: Path) -> Iterator[Trial]:
@@ -117,7 +120,7 @@ def runs_in(path: Path) -> Iterator[Trial]:
         plan = run["plan"]
         yield Trial(
             run["corpus"], 1.0, f"{run['minutes']:g} min", plan["size"], plan["vocabulary"], plan["context"],
-            run["tokens"], run["passes"], run["validation_bits_per_byte"], RUN,
+            run["tokens"], run["passes"], run["validation_bits_per_byte"], run.get("ppmd_bits_per_byte", TYPICAL), RUN,
         )  # fmt: skip
 
 

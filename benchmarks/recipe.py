@@ -9,6 +9,7 @@ trials are kept in `recipe_trials.json`, and are not made again unless with --re
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import statistics
@@ -84,11 +85,17 @@ def changes(name: str) -> dict[str, Any]:
     return found
 
 
+def digest(text: bytes) -> bytes:
+    """By which documents are chosen evenly."""
+    return hashlib.sha256(text).digest()
+
+
 def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str, float]:
     """Train once in this process, and score the validation files."""
     import numpy as np
     import torch
 
+    from cllm.corpus.likeness import ppmd_bits_per_byte
     from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
     from cllm.model import bigram
     from cllm.model.config import config_for, reach_for
@@ -163,7 +170,12 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         for ids in shards.validation.documents
     ]
     score = sum(likelihoods(model, documents, end_of_text), Likelihood(0.0, 0, 0))
+    known, new = (
+        sorted((shards.tokenizer.decode_bytes(ids.tolist()) for ids in split.documents), key=digest)
+        for split in (train, shards.validation)
+    )
     return {
+        "ppmd_bits_per_byte": ppmd_bits_per_byte(known, new) or 0.0,
         "bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters,
         "epochs": tokens / train.tokens.size, "seconds": time.process_time() - begun,
     }  # fmt: skip

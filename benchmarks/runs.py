@@ -58,7 +58,7 @@ def kept_or_made(
             split: output_of([*evaluate, f"--split={split}"], cwd)[0][-1]
             for split in ("validation", *(["test"] if test else []))
         }
-    plan = next(line for line in lines if line["event"] == "plan")
+    facts, plan = (next(line for line in lines if line["event"] == event) for event in ("corpus", "plan"))
     runs.forget(**key)
     return runs.add(
         key
@@ -66,6 +66,6 @@ def kept_or_made(
         | {f"{split}_bytes": figure["bytes"] for split, figure in figures.items()}
         | {
             "tokens": lines[-1]["tokens"], "passes": lines[-1]["epochs"], "wall_s": wall_s, "splits_sha256": splits,
-            "plan": {k: plan.get(k) for k in PLANNED},
+            "ppmd_bits_per_byte": facts["ppmd_bits_per_byte"], "plan": {k: plan.get(k) for k in PLANNED},
         }
     )  # fmt: skip

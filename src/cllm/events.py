@@ -4,7 +4,7 @@ Units: losses in nats per token, times in seconds, sizes in bytes, `bits_per_byt
 
 stage        stage ("scanning", "tokenizing", "planning", "compiling", "training", "saving"), done, total, note
 corpus       files, bytes, tokens, train_bytes, validation_bytes, test_bytes, languages {name: files},
-             left_out {reason: files}
+             left_out {reason: files}, ppmd_bits_per_byte (of validation files after training files; null if none)
 plan         size, parameters, vocabulary, context, batch_size, microbatches, ranks, threads_per_rank, precision,
              compile, steps, epochs, tokens_per_step, windows_per_epoch, learning_rate,
              expected_bits_per_byte (of the network alone), notes [text]

@@ -12,7 +12,7 @@ from benchmarks import fits
 from benchmarks.fits import RUN, Trial, errors_of, fit, runs_in, trials_in
 from benchmarks.recipe import changes
 from cllm.model.config import config_for
-from cllm.training.expected import FITTED, bytes_per_token, expected_bits
+from cllm.training.expected import FITTED, TYPICAL, bytes_per_token, expected_bits
 
 CORPUS = 6_000_000
 
@@ -23,7 +23,7 @@ def made_up(corpus: str, off: float, size: str, vocabulary: int, operations: flo
     tokens = operations / config.flops_per_token(2048)
     passes = tokens * bytes_per_token(vocabulary) / (share * CORPUS)
     bits = off * FITTED.bits(config, tokens, share * CORPUS)
-    return Trial(corpus, share, f"{operations / 1e12:g}e12", size, vocabulary, 2048, tokens, passes, bits, RUN)
+    return Trial(corpus, share, f"{operations / 1e12:g}e12", size, vocabulary, 2048, tokens, passes, bits, TYPICAL, RUN)
 
 
 MADE_UP = [
@@ -63,10 +63,11 @@ def test_more_text_more_weights_and_new_text_help() -> None:
     assert FITTED.worth(1e12, 2e6) == pytest.approx(FITTED.worth(1e13, 2e6))
 
 
-def test_a_small_corpus_is_expected_to_come_out_worse_a_large_one_as_the_largest_that_was_measured() -> None:
-    costs = [FITTED.of_little_text(size) for size in (2_000, 60_000, 1_000_000, 6_500_000, 50_000_000)]
-    assert costs[0] > costs[1] > costs[2] > 1 > costs[3] == costs[4]
-    assert FITTED.of_little_text(0) < 4
+def test_files_that_a_compressor_finds_like_the_training_files_are_expected_to_cost_less() -> None:
+    config = config_for("3x128", 2048, 256)
+    as_it_is = expected_bits(config, 2e6, CORPUS)
+    assert expected_bits(config, 2e6, CORPUS, 0.8 * TYPICAL) < 0.95 * as_it_is
+    assert expected_bits(config, 2e6, CORPUS, TYPICAL) == as_it_is < expected_bits(config, 2e6, CORPUS, 2 * TYPICAL)
 
 
 def test_of_trials_that_could_have_been_planned_the_best_regularised_counts(tmp_path: Path) -> None:

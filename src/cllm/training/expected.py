@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from cllm.model.config import ModelConfig
 
-ENOUGH = 2.6e6  # bytes of a corpus of which the law is true as it is
-MOST = 6.5e6  # bytes: larger corpora were not measured, and are taken to be no better than that
+TYPICAL = 1.29  # bits per byte: what PPMd makes of held-out files of a corpus of which the law is true as it is
 WIDTH = 128  # features of most models of the fits
 CONTEXT = 256  # tokens of the window whose law this is; a longer one counts as longer tokens do
 
@@ -37,7 +36,7 @@ class Law:
     rare: float = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
     deep: float = 0.5733  # and million tokens for each layer: depth is learnt later than width
     long: float = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
-    little: float = 0.06  # power of the corpus: the files of a small one say less of each other, however often read
+    like: float = 0.63  # power of what PPMd makes of the held-out files: how much of them is like the training files
 
     def worth(self, text: float, corpus: float) -> float:
         """Of how many new bytes `text` bytes out of `corpus` bytes are worth, each pass less than the one before.
@@ -49,12 +48,11 @@ class Law:
             return text
         return corpus * (1 + self.repeats * (1 - math.exp(-(passes - 1) / self.repeats)))
 
-    def of_little_text(self, corpus: float) -> float:
-        """How many times as many bits files cost that were held out of a corpus of so many bytes, as of a large one."""
-        return float((min(max(corpus, 1.0), MOST) / ENOUGH) ** -self.little)
+    def bits(self, model: ModelConfig, tokens: float, corpus: float, ppmd: float = TYPICAL) -> float:
+        """Bits per byte of held-out files after `tokens` of a corpus of so many bytes.
 
-    def bits(self, model: ModelConfig, tokens: float, corpus: float) -> float:
-        """Bits per byte of held-out files after `tokens` of a corpus of so many bytes."""
+        `ppmd` are those that PPMd needs for such files (`cllm.corpus.likeness`).
+        """
         thousands = model.vocabulary / 1000
         learnt = tokens / (tokens + 1e6 * (self.rare * thousands + self.deep * model.layers))
         shown = (thousands * model.context / CONTEXT) ** self.long
@@ -62,15 +60,15 @@ class Law:
         weights = model.in_layers / 1e6 * max(1.0, model.width / WIDTH) ** self.wide
         too_few = self.weights * weights**-self.weights_power
         too_little = self.text * (seen + self.head_start) ** -self.text_power
-        return float((self.least + too_few + too_little) * self.of_little_text(corpus))
+        return float((self.least + too_few + too_little) * (ppmd / TYPICAL) ** self.like)
 
 
 FITTED = Law()
 
 
-def expected_bits(model: ModelConfig, tokens: float, corpus: float) -> float:
+def expected_bits(model: ModelConfig, tokens: float, corpus: float, ppmd: float = TYPICAL) -> float:
     """Bits per byte of held-out files of the network alone, after a training on `tokens` of a corpus of so many bytes.
 
-    For code like that of the fits, and a learning rate that has decayed at the end.
+    `ppmd` are those that PPMd needs for such files (`cllm.corpus.likeness`). The learning rate has decayed at the end.
     """
-    return FITTED.bits(model, tokens, corpus)
+    return FITTED.bits(model, tokens, corpus, ppmd)

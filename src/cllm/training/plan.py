@@ -15,6 +15,7 @@ from cllm.errors import InvalidSettings, NotEnoughMemory
 from cllm.machine import Precision
 from cllm.model.config import ModelConfig, config_for
 from cllm.settings import TrainSettings
+from cllm.training.expected import TYPICAL
 
 LEAST_CONTEXT = 16
 # Where time is short: smaller steps learn more in a minute, and long windows show more of a file (docs/recipe.md).
@@ -198,6 +199,7 @@ class Data:
     vocabulary: int
     windows_per_epoch: int  # of one sphere, at the plan's context
     train_bytes: int
+    ppmd_bits_per_byte: float = TYPICAL  # of validation files
 
 
 def default_size(tokens: int) -> str:

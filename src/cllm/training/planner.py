@@ -14,7 +14,7 @@ from cllm.model.config import ModelConfig, config_for
 from cllm.order import WindowOrder
 from cllm.settings import TrainSettings
 from cllm.tokenizer import suggested_vocabulary
-from cllm.training.expected import bytes_per_token, expected_bits
+from cllm.training.expected import TYPICAL, bytes_per_token, expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import (
     Data,
@@ -221,6 +221,7 @@ def data_for(shards: Shards, settings: TrainSettings) -> tuple[int, Data]:
         shards.tokenizer.vocabulary,
         order.windows_per_epoch,
         shards.facts["train_bytes"],
+        shards.facts.get("ppmd_bits_per_byte") or TYPICAL,
     )
 
 
@@ -280,7 +281,8 @@ def plan_for(settings: TrainSettings, context: int, data: Data, started: float) 
     if plan.steps is None and tokens < full_s * chosen.tokens_per_s:
         plan = with_passes(plan, max(1, int(most)))
     plan = regularised(plan, settings, tokens / data.train_tokens, data.train_tokens)
-    plan = plan.model_copy(update={"expected_bits_per_byte": expected_bits(plan.model, tokens, data.train_bytes)})
+    expected = expected_bits(plan.model, tokens, data.train_bytes, data.ppmd_bits_per_byte)
+    plan = plan.model_copy(update={"expected_bits_per_byte": expected})
     if not plan.compile and compile_pays(settings, here, tokens / chosen.tokens_per_s, cached=True):
         return plan.model_copy(update={"compile": KernelCache(cache_directory()).is_complete(Shape.of(plan))})
     return plan

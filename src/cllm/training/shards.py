@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy as np
 
 from cllm import events
 from cllm.corpus import parallel
-from cllm.corpus.manifest import FileEntry, manifest_path
+from cllm.corpus.likeness import HELD_OUT_BYTES, TRAINING_BYTES, ppmd_bits_per_byte
+from cllm.corpus.manifest import FileEntry, Manifest, manifest_path
 from cllm.corpus.prepare import Document, load, prepare
 from cllm.errors import EmptyCorpus
 from cllm.runstore import RunStore
@@ -121,11 +123,8 @@ def encode(documents: Iterable[Document], tokenizer: Tokenizer, size: int) -> Sp
     return Split(np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.uint16), offsets)
 
 
-def tokenizer_sample(entries: Sequence[FileEntry], most_bytes: int = TOKENIZER_BYTES) -> frozenset[str]:
-    """Paths of the files that the tokenizer is learned from: all, or a choice by the digests of their contents.
-
-    Words repeat: from some tens of megabytes on, more text takes more time and changes the tokens little.
-    """
+def even_choice(entries: Sequence[FileEntry], most_bytes: int) -> frozenset[str]:
+    """Paths of files with so many bytes at most, but of one at least: all, or a choice by the digests of contents."""
     chosen: list[str] = []
     total = 0
     for entry in sorted(entries, key=lambda entry: (entry.sha256, entry.path)):
@@ -134,6 +133,18 @@ def tokenizer_sample(entries: Sequence[FileEntry], most_bytes: int = TOKENIZER_B
         chosen.append(entry.path)
         total += entry.size
     return frozenset(chosen)
+
+
+def _some(corpus: Path, manifest: Manifest, split: str, most_bytes: int) -> Iterator[bytes]:
+    """Texts of a split, about so many bytes at most."""
+    chosen = even_choice(manifest.included(split), most_bytes)
+    return (document.text for document in load(corpus, split) if document.path in chosen)
+
+
+def _likeness(corpus: Path, manifest: Manifest) -> float | None:
+    return ppmd_bits_per_byte(
+        _some(corpus, manifest, "train", TRAINING_BYTES), _some(corpus, manifest, "validation", HELD_OUT_BYTES)
+    )
 
 
 def _save(directory: Path, name: str, split: Split) -> None:
@@ -173,13 +184,15 @@ def write_shards(
     else:
         vocabulary = settings.vocabulary or suggested_vocabulary(sizes["train"])
     progress("tokenizer", 0, sizes["train"])
-    sample = tokenizer_sample(manifest.included("train"))
-    texts = (d.text.decode() for d in load(run.corpus, "train") if d.path in sample)
-    tokenizer = Tokenizer.train(texts, vocabulary)
-    write_bytes(run.tokenizer, tokenizer.to_json().encode())
-    progress("tokenizing", 0, sizes["train"])
-    train = encode(load(run.corpus, "train"), tokenizer, sizes["train"])
-    validation = encode(load(run.corpus, "validation"), tokenizer, sizes["validation"])
+    with ThreadPoolExecutor(1) as pool:  # PPMd does not hold the interpreter's lock
+        likeness = pool.submit(_likeness, run.corpus, manifest)
+        # Words repeat: from some tens of megabytes on, more text takes more time and changes the tokens little.
+        texts = (text.decode() for text in _some(run.corpus, manifest, "train", TOKENIZER_BYTES))
+        tokenizer = Tokenizer.train(texts, vocabulary)
+        write_bytes(run.tokenizer, tokenizer.to_json().encode())
+        progress("tokenizing", 0, sizes["train"])
+        train = encode(load(run.corpus, "train"), tokenizer, sizes["train"])
+        validation = encode(load(run.corpus, "validation"), tokenizer, sizes["validation"])
     _save(run.data, "train", train)
     _save(run.data, "validation", validation)
     facts = {
@@ -191,6 +204,7 @@ def write_shards(
         "tokens": int(train.offsets[-1]),
         "validation_tokens": int(validation.offsets[-1]),
         "vocabulary": tokenizer.vocabulary,
+        "ppmd_bits_per_byte": likeness.result(),
         "manifest": str(manifest_path(run.corpus)),
         "manifest_sha256": manifest.sha256,
     }

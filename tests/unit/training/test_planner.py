@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cllm.runstore import RunStore
 from cllm.settings import TrainSettings
 from cllm.tokenizer import suggested_vocabulary
 from cllm.training import planner
-from cllm.training.expected import expected_bits
+from cllm.training.expected import TYPICAL, expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
 from cllm.training.plan import LITTLE, MOST, MOST_RENAMING, MUCH, Data, most_passes
 from cllm.training.planner import (
@@ -181,6 +182,21 @@ def test_a_training_that_is_compiled_is_expected_to_get_further(monkeypatch: pyt
         return made.expected_bits_per_byte
 
     assert expected(compile="on") < expected(compile="off")
+
+
+def test_what_a_compressor_makes_of_the_files_changes_what_is_expected_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner, "flops_per_s", lambda *_: 8e10)
+    monkeypatch.setattr(planner, "probe", lambda *_: 10_000.0)
+    started = time.time()
+    usual, alike = (
+        plan_for(TrainSettings(minutes=5), 1024, replace(DATA, ppmd_bits_per_byte=ppmd), started)
+        for ppmd in (TYPICAL, TYPICAL / 2)
+    )
+    assert usual.expected_bits_per_byte is not None and alike.expected_bits_per_byte is not None
+    assert 0.5 < alike.expected_bits_per_byte / usual.expected_bits_per_byte < 0.8
+    assert alike.model == usual.model
 
 
 @pytest.mark.parametrize(("speed", "minutes", "context"), [(8e10, 1, 1024), (8e10, 20, 2048), (8e11, 2, 2048)])

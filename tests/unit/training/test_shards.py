@@ -14,7 +14,7 @@ from cllm.errors import EmptyCorpus
 from cllm.runstore import RunStore
 from cllm.settings import TrainSettings
 from cllm.tokenizer import Tokenizer
-from cllm.training.shards import Shards, encode, tokenizer_sample, write_shards
+from cllm.training.shards import Shards, encode, even_choice, write_shards
 from cllm.workspace import RunDirectory
 
 
@@ -31,6 +31,7 @@ def test_only_the_chosen_files_reach_the_ranks(tmp_path: Path, tiny_corpus: Path
     shards = Shards.load(run)
     assert shards.facts["files"] + sum(told.data["left_out"].values()) == len(names)
     assert shards.facts["tokens"] == sum(shards.train.counts) > 0
+    assert 0.1 < shards.facts["ppmd_bits_per_byte"] < 8
 
 
 def test_nothing_chosen_is_one_line(tmp_path: Path, tiny_corpus: Path) -> None:
@@ -48,21 +49,21 @@ def entries(*sizes: int) -> list[FileEntry]:
     ]
 
 
-def test_the_tokenizer_learns_from_all_files_while_they_are_few() -> None:
-    assert tokenizer_sample(entries(10, 20, 30), 60) == {"0.py", "1.py", "2.py"}
+def test_all_files_are_chosen_while_they_are_few() -> None:
+    assert even_choice(entries(10, 20, 30), 60) == {"0.py", "1.py", "2.py"}
 
 
-def test_the_tokenizer_learns_from_an_even_choice_of_many_files() -> None:
+def test_of_many_files_an_even_choice_is_made() -> None:
     files = entries(*[10] * 500)
-    chosen = tokenizer_sample(files, 1000)
+    chosen = even_choice(files, 1000)
     assert len(chosen) == 100
-    assert tokenizer_sample(files[::-1], 1000) == chosen  # by what is in the files, not by their order
+    assert even_choice(files[::-1], 1000) == chosen  # by what is in the files, not by their order
     assert 30 < sum(int(path[:-3]) < 250 for path in chosen) < 70
-    assert len(tokenizer_sample(files[1:], 1000) & chosen) >= 99  # a file more or less changes little
+    assert len(even_choice(files[1:], 1000) & chosen) >= 99  # a file more or less changes little
 
 
 def test_a_file_that_is_too_large_alone_is_taken_all_the_same() -> None:
-    assert tokenizer_sample(entries(5000), 1000) == {"0.py"}
+    assert even_choice(entries(5000), 1000) == {"0.py"}
 
 
 def test_processes_encode_to_the_same_tokens(tiny_corpus: Path) -> None:
