@@ -17,11 +17,14 @@ _MEMORY = 64 * TRAINING_BYTES  # bytes: more than the model of so much code need
 def ppmd_bits_per_byte(training: Iterable[bytes], held_out: Iterable[bytes]) -> float | None:
     """Bits per byte of PPMd (variant I, order 16) for the texts `held_out` after the texts `training`.
 
-    Only so many bytes of each are looked at. None if there is nothing held out.
+    Only so many bytes of each are looked at. None if there is nothing held out, or too little memory.
     """
     known, new = b"\n".join(training)[:TRAINING_BYTES], b"\n".join(held_out)[:HELD_OUT_BYTES]
     if not new:
         return None
-    encoder = pyppmd.Ppmd8Encoder(_ORDER, _MEMORY)
+    try:
+        encoder = pyppmd.Ppmd8Encoder(_ORDER, _MEMORY)
+    except MemoryError:
+        return None
     encoder.encode(known)
     return 8 * (len(encoder.encode(new)) + len(encoder.flush())) / len(new)
