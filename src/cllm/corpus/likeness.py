@@ -1,6 +1,6 @@
 """How like the training files the held-out ones are: what a compressor needs for these once it has read those.
 
-It says what a network can expect to find again, in less than a second and before anything is learnt.
+It says what a network can expect to find again, in half a second and before anything is learnt.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pyppmd
 
-TRAINING_BYTES, HELD_OUT_BYTES = 4 << 20, 256 << 10  # that are looked at, at most
+TRAINING_BYTES, HELD_OUT_BYTES = 2 << 20, 256 << 10  # that are looked at, at most
 _ORDER = 16
 _MEMORY = 64 * TRAINING_BYTES  # bytes: more than the model of so much code needs
 
