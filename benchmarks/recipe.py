@@ -106,6 +106,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
     from cllm.spheres import deal
     from cllm.training import schedule
     from cllm.training.compiling import compiled_parts
+    from cllm.training.expected import TYPICAL
     from cllm.training.renaming import Renaming
     from cllm.training.shards import Shards, Split
     from cllm.training.trainer import CLIP_NORM, as_tensors
@@ -175,7 +176,7 @@ def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str,
         for split in (train, shards.validation)
     )
     return {
-        "ppmd_bits_per_byte": ppmd_bits_per_byte(known, new) or 0.0,
+        "ppmd_bits_per_byte": ppmd_bits_per_byte(known, new) or TYPICAL,
         "bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters,
         "epochs": tokens / train.tokens.size, "seconds": time.process_time() - begun,
     }  # fmt: skip
