@@ -1,21 +1,19 @@
 """Which part of the recipe earns what: bits per byte of the validation files with one thing changed at a time.
 
-Every trial is one process of one thread that may spend the same number of floating point operations (6 for each weight
-and token, and attention's): equal time where matrix products decide it, and the same result whatever else the machine
-does. The data order, schedule, optimizer and model are those of `cllm train`. The test split is never read. Finished
-trials are kept in `recipe_trials.json`, and are not made again unless with --redo.
+Every trial is one process (`benchmarks.trial`), of one thread or on a GPU, that may spend the same number of floating
+point operations (6 for each weight and token, and attention's): equal time where matrix products decide it, and the
+same result whatever else the machine does. The data order, schedule, optimizer and model are those of `cllm train`. The
+test split is never read. Finished trials are kept in `recipe_trials.json`, and are not made again unless with --redo.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import statistics
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -50,6 +48,7 @@ class Recipe:
     rope_theta: float | None = None  # by the context
     near: int | None = None  # tokens that near layers look back, 0: all; None: as `config_for` has it
     fast: bool = False  # bf16 and compiled: figures then differ a little from machine to machine
+    device: str = "cpu"  # or "cuda"
 
 
 WHOLE, ANY = r"[1-9]\d*", r"\d+(\.\d+)?"
@@ -85,103 +84,6 @@ def changes(name: str) -> dict[str, Any]:
     return found
 
 
-def digest(text: bytes) -> bytes:
-    """By which documents are chosen evenly."""
-    return hashlib.sha256(text).digest()
-
-
-def trial(work: Path, recipe: Recipe, operations: float, seed: int) -> dict[str, float]:
-    """Train once in this process, and score the validation files."""
-    import numpy as np
-    import torch
-
-    from cllm.corpus.likeness import ppmd_bits_per_byte
-    from cllm.evaluation.likelihood import Likelihood, Tokens, likelihoods
-    from cllm.model import bigram
-    from cllm.model.config import config_for, reach_for
-    from cllm.model.heads import start_with_induction
-    from cllm.model.optim import MuonAdamW, OptimizerSettings
-    from cllm.model.transformer import PLAIN, Transformer
-    from cllm.order import NO_TARGET, WindowOrder
-    from cllm.spheres import deal
-    from cllm.training import schedule
-    from cllm.training.compiling import compiled_parts
-    from cllm.training.expected import TYPICAL
-    from cllm.training.renaming import Renaming
-    from cllm.training.shards import Shards, Split
-    from cllm.training.trainer import CLIP_NORM, as_tensors
-    from cllm.workspace import RunDirectory
-
-    torch.set_num_threads(1)
-    bigram.PRIOR_PAIRS = recipe.prior_pairs or bigram.PRIOR_PAIRS
-    bigram.EMBEDDING_RMS = recipe.embedding_rms or bigram.EMBEDDING_RMS
-    schedule.DECAY_BEGINS = schedule.DECAY_BEGINS if recipe.decay_begins is None else recipe.decay_begins
-    shards = Shards.load(RunDirectory(work))
-    end_of_text, T = shards.tokenizer.end_of_text, recipe.context
-    config = config_for(recipe.size, shards.tokenizer.vocabulary, T)
-    changed = {"tied": recipe.tied, "ffn_width": int(recipe.ffn * config.width)}
-    config = config.model_copy(update=changed | ({"rope_theta": recipe.rope_theta} if recipe.rope_theta else {}))
-    if recipe.near is not None:
-        config = config.model_copy(update={"reach": reach_for(config.layers, T, recipe.near or T)})
-    model = Transformer(config, torch.bfloat16 if recipe.fast else torch.float32)
-    parts = compiled_parts() if recipe.fast else PLAIN
-    train = shards.train
-    if recipe.share < 1:  # documents at even distances
-        count = max(1, round(recipe.share * (train.offsets.size - 1)))
-        chosen = np.linspace(0, train.offsets.size - 2, count).astype(int)
-        documents_kept = [train.documents[i] for i in chosen]
-        train = Split(np.concatenate(documents_kept), np.cumsum([0, *map(len, documents_kept)]))
-    model.initialise(seed)
-    if recipe.bigrams:
-        bigram.start_from_bigrams(model, train.stream(end_of_text), seed)
-    if recipe.induction:
-        start_with_induction(model, seed)
-    decays = OptimizerSettings(weight_decay=recipe.weight_decay, vocabulary_decay=recipe.vocabulary_decay)
-    optimizer = MuonAdamW(model, decays, model.dtype)
-    spheres = 12
-    dealt = deal(train.counts, [""] * len(train.counts), spheres, "even")
-    order = WindowOrder(train.tokens, train.offsets, dealt, T, end_of_text, seed)
-    names = Renaming(shards.tokenizer, recipe.renaming, seed)
-    windows_at_once = max(1, 1024 // T)
-    steps = tokens = turn = 0
-    parameters = list(model.parameters())
-    begun, of_all = time.process_time(), operations / config.flops_per_token(T)
-    while tokens < of_all:
-        progress = tokens / of_all
-        for parameter in parameters:
-            parameter.grad = None
-        targets = 0
-        for _ in range(recipe.batch // windows_at_once):
-            batch = order.batch(turn % spheres, turn // spheres * windows_at_once, windows_at_once)
-            batch = names.apply(batch, turn)
-            turn += 1
-            model(*as_tensors(batch), parts, recipe.dropout).backward()
-            targets += int((batch.targets != NO_TARGET).sum())
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        for gradient in gradients:
-            gradient.div_(targets)
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-        optimizer.gather()
-        optimizer.apply(schedule.learning_rate(recipe.learning_rate, progress, 0.02))
-        steps, tokens = steps + 1, tokens + recipe.batch * T
-    trained, model = model, Transformer(config)
-    model.load_state_dict(trained.state_dict())
-    documents = [
-        Tokens(ids.astype(int).tolist(), len(shards.tokenizer.decode_bytes(ids.tolist())))
-        for ids in shards.validation.documents
-    ]
-    score = sum(likelihoods(model, documents, end_of_text), Likelihood(0.0, 0, 0))
-    known, new = (
-        sorted((shards.tokenizer.decode_bytes(ids.tolist()) for ids in split.documents), key=digest)
-        for split in (train, shards.validation)
-    )
-    return {
-        "ppmd_bits_per_byte": ppmd_bits_per_byte(known, new) or TYPICAL,
-        "bits_per_byte": score.bits_per_byte, "steps": steps, "tokens": tokens, "parameters": config.parameters,
-        "epochs": tokens / train.tokens.size, "seconds": time.process_time() - begun,
-    }  # fmt: skip
-
-
 def shards_of(corpus: str, vocabulary: int, out: Path) -> Path:
     """The run directory with the shards of a corpus, made once."""
     from cllm.runstore import RunStore
@@ -214,20 +116,13 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the training documents (default all)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default 2)")
     parser.add_argument("--fast", action="store_true", help="bf16 and compiled: for a processor that gains by it")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default %(default)s")
     parser.add_argument("--redo", action="store_true", help="make trials again that are already there")
     parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # a trial, as JSON: what the processes are started with
     options = parser.parse_args()
-    if options.one:
-        given = json.loads(options.one)
-        print(
-            json.dumps(trial(Path(given["work"]), Recipe(**given["recipe"]), given["work_1e12"] * 1e12, given["seed"]))
-        )
-        return
-
     kept = options.out / "recipe_trials.json"
     trials: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
-    base = replace(Recipe(), size=options.size, share=options.share, fast=options.fast)
+    base = replace(Recipe(), size=options.size, share=options.share, fast=options.fast, device=options.device)
     names = options.variants.split(",")
     if unknown := [name for name in options.corpora.split(",") if name not in CORPORA]:
         parser.error(f"there is no corpus {unknown[0]!r}: choose of {', '.join(CORPORA)}")
@@ -253,7 +148,7 @@ def main() -> None:
         work = str(shards_of(corpus, recipe.vocabulary, options.out).resolve())
         job = {"work": work, "recipe": asdict(recipe), "work_1e12": options.work, "seed": seed}
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.recipe", "--one", json.dumps(job)],
+            [sys.executable, "-m", "benchmarks.trial", json.dumps(job)],
             env=ROOT_ENVIRONMENT | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:

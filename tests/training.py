@@ -74,6 +74,11 @@ def processes_of(run: RunDirectory) -> list[psutil.Process]:
     return found
 
 
+def workers_of(run: RunDirectory, job: str) -> list[psutil.Process]:
+    """The processes of `run` that do `job`: forked ones have it in their name, others in their command line."""
+    return [p for p in processes_of(run) if job in p.name().split() or job in p.cmdline()]
+
+
 def wait_until_gone(run: RunDirectory, timeout: float = 10) -> None:
     """Fails if a process of `run` is there after `timeout` seconds."""
     until = time.monotonic() + timeout

@@ -1,6 +1,6 @@
 """The process of a run that never loads torch: starts the workers, watches them, and leaves nothing behind.
 
-    cllm train (terminal) ── lifeline ──> supervisor ── lifeline ──> prepare, rank 0, rank 1, ..., compile
+    cllm train (terminal) ── lifeline ──> supervisor ── lifeline ──> prepare, plan, rank 0, rank 1, ..., compile
 
 The ranks, and the process that compiles for them, begin as soon as the plan can be foreseen, before the data are ready.
 A lifeline is a pipe (`training.lifeline`). When the supervisor is gone, however it died, the workers end at once. When
@@ -22,6 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -34,9 +35,11 @@ from cllm.errors import CllmError, Interrupted, StorageFull, TrainingFailed
 from cllm.runstate import State, write_exit, write_process
 from cllm.runstore import RunStore
 from cllm.training import lifeline
-from cllm.training.kernels import TORCH_VARIABLE, KernelCache, Precompiler, Shape, cache_directory
+from cllm.training.kernels import KernelCache, Precompiler, Shape, cache_directory
+from cllm.training.lifeline import Worker
 from cllm.training.plan import Plan
-from cllm.training.runconfig import foreseen_path, load_foreseen, load_plan
+from cllm.training.runconfig import foreseen_path, forget_preparation, load_foreseen, load_plan
+from cllm.training.workers import Workers, compiler_environment, rank_environment
 from cllm.workspace import RunDirectory
 
 DETACH = b"d"
@@ -96,8 +99,8 @@ class Supervisor:
 
     def __init__(self, run: RunDirectory, store: RunStore) -> None:
         self._run, self._store = run, store
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._early: list[subprocess.Popen[bytes]] = []  # ranks that wait for the plan
+        self._children: list[Worker] = []
+        self._early: list[Worker] = []  # ranks that wait for the plan
         self._foreseen: Plan | None = None
         self._ranks_begun = 0
         self._job = ""
@@ -135,41 +138,27 @@ class Supervisor:
 
     # ---- workers --------------------------------------------------------------------------------------------------
 
-    def _start(self, job: str, more: dict[str, str]) -> subprocess.Popen[bytes]:
-        """A worker that writes to the run's log and ends with this process."""
-        with open(self._run.log, "ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "cllm.training.worker", job, str(self._run.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(self._reading,),
-                start_new_session=job == "compile",  # so that it can be ended with the compilers that it runs
-                env={**os.environ, lifeline.VARIABLE: str(self._reading), **more},
-            )
-
-    def _start_ranks(self, plan: Plan, scratch: Path) -> list[subprocess.Popen[bytes]]:
+    def _start_ranks(self, plan: Plan, scratch: Path) -> list[Worker]:
         """The ranks of `plan`; the rendezvous is a file of their own."""
         self._ranks_begun += 1
         meeting = scratch / f"rendezvous-{self._ranks_begun}"
-        environments = [worker_environment(rank, plan, meeting, scratch) for rank in range(plan.ranks)]
-        return [self._start("rank", environment) for environment in environments]
+        environments = [rank_environment(rank, plan, meeting, scratch / OUTCOME) for rank in range(plan.ranks)]
+        return [self._workers.start("rank", environment, plan.compile) for environment in environments]
 
     def run(self) -> Ending:
         """Prepare if there is no plan yet, then train."""
-        self._reading, writing = os.pipe()
-        os.set_inheritable(writing, False)
-        with tempfile.TemporaryDirectory(prefix="cllm-") as name:
+        with tempfile.TemporaryDirectory(prefix="cllm-") as name, closing(Workers(self._run)) as self._workers:
             scratch = Path(name)
 
-            def compile_shape(shape: Shape, directory: Path) -> subprocess.Popen[bytes]:
-                return self._start("compile", compiler_environment(shape, directory))
+            def compile_shape(shape: Shape, directory: Path) -> Worker:
+                return self._workers.start("compile", compiler_environment(shape, directory), compiler=True)
 
             self._precompiler = Precompiler(KernelCache(cache_directory()), scratch / OUTCOME, compile_shape)
             try:
                 foreseen_path(self._run).unlink(missing_ok=True)
                 if load_plan(self._run) is None:
-                    self._job, self._children = "prepare", [self._start("prepare", {})]
+                    forget_preparation(self._run)
+                    self._job, self._children = "prepare", [self._workers.start(job) for job in ("prepare", "plan")]
                     if (ending := self._wait(lambda: self._look_ahead(scratch))) is not None:
                         return ending
                 plan = load_plan(self._run)
@@ -180,8 +169,6 @@ class Supervisor:
                 return self._wait(self._precompiler.poll) or self._ending_of_ranks()
             finally:
                 self._kill_all()
-                os.close(writing)
-                os.close(self._reading)
 
     def _look_ahead(self, scratch: Path) -> None:
         """Once the plan can be foreseen: start its ranks, which take seconds to begin, and compile what they need."""
@@ -191,7 +178,7 @@ class Supervisor:
             self._early = self._start_ranks(plan, scratch)
         self._precompiler.poll()
 
-    def _ranks_for(self, plan: Plan, scratch: Path) -> list[subprocess.Popen[bytes]]:
+    def _ranks_for(self, plan: Plan, scratch: Path) -> list[Worker]:
         """The ranks that were started early, if they are what `plan` needs; else new ones."""
         early, self._early = self._early, []
         seen = self._foreseen
@@ -280,10 +267,7 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         self._precompiler.kill()
-        for child in (*self._children, *self._early):
-            child.kill()
-        for child in (*self._children, *self._early):
-            child.wait()
+        self._workers.end()
         self._children.clear()
         self._early.clear()
 
@@ -297,10 +281,13 @@ class Supervisor:
         rss = read = written = 0
         cpu = 0.0
         compiling = self._precompiler.process
-        for child in (*self._children, *self._early, *([] if compiling is None else [compiling])):
+        workers = (*self._children, *self._early, *([] if compiling is None else [compiling]))
+        for pid in (*(worker.pid for worker in workers), *self._workers.others):
+            if pid is None:
+                continue
             try:
-                process = self._processes.get(child.pid) or psutil.Process(child.pid)
-                self._processes[child.pid] = process
+                process = self._processes.get(pid) or psutil.Process(pid)
+                self._processes[pid] = process
                 with process.oneshot():
                     rss += process.memory_info().rss
                     cpu += process.cpu_percent()
@@ -333,35 +320,6 @@ class Supervisor:
 def full_disk_text(run: RunDirectory) -> str:
     """What to say where not even an event could be written."""
     return f"no space left on the disk of {run.path}: free some, then 'cllm resume {run.id}'; no file was damaged"
-
-
-def worker_environment(rank: int, plan: Plan, meeting: Path, scratch: Path) -> dict[str, str]:
-    """What a rank is told by its environment; the ranks meet by the file `meeting`."""
-    return {
-        "RANK": str(rank),
-        "WORLD_SIZE": str(plan.ranks),
-        lifeline.RENDEZVOUS: str(meeting),
-        lifeline.COMPILED: str(scratch / OUTCOME),
-        "GLOO_SOCKET_IFNAME": "lo0"
-        if sys.platform == "darwin"
-        else "lo",  # ranks of one machine talk over loopback only
-        "OMP_NUM_THREADS": str(plan.threads_per_rank),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of processes: one has compiled everything already
-        "TOKENIZERS_PARALLELISM": "false",
-        # glibc gives large blocks back to the system at once; taking them anew for each tensor costs page faults.
-        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    }
-
-
-def compiler_environment(shape: Shape, directory: Path) -> dict[str, str]:
-    """What the process that compiles `shape` into `directory` is told."""
-    return {
-        lifeline.SHAPE: shape.model_dump_json(),
-        TORCH_VARIABLE: str(directory),
-        "OMP_NUM_THREADS": str(shape.threads),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # one at a time, beside the preparation and the ranks
-    }
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import pytest
 from cllm.machine import has_cpp_compiler
 from cllm.runstate import state_of, supervisor
 from cllm.workspace import RunDirectory, Workspace
-from tests.training import SMALL, events_of, processes_of, result_of, wait_until_gone
+from tests.training import SMALL, events_of, result_of, wait_until_gone, workers_of
 
 COMPILED = (*(option for option in SMALL if not option.startswith("--compile")), "--compile=on", "--patience=0")
 
@@ -30,9 +30,8 @@ def wait_for_compiler(workspace: Path, timeout: float = 60) -> tuple[RunDirector
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         for run in Workspace(workspace).all_runs()[-1:]:
-            for process in processes_of(run):
-                if "compile" in process.cmdline():
-                    return run, process
+            for process in workers_of(run, "compile"):
+                return run, process
         time.sleep(0.02)
     raise AssertionError(f"nothing compiles within {timeout} s")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import json
 import os
 import signal
 import time
@@ -20,13 +21,14 @@ from tests.training import (
     wait_for_stage,
     wait_for_step,
     wait_until_gone,
+    workers_of,
 )
 
 LONG = (*SMALL, "--epochs=500", "--patience=0", "--threads=2")
 
 
 def rank_pids(run) -> list[int]:
-    return [p.pid for p in processes_of(run) if "rank" in p.cmdline()]
+    return [p.pid for p in workers_of(run, "rank")]
 
 
 def test_a_killed_rank_ends_the_run_with_a_reason(start_cllm, workspace: Path, tiny_corpus: Path) -> None:
@@ -36,6 +38,36 @@ def test_a_killed_rank_ends_the_run_with_a_reason(start_cllm, workspace: Path, t
     _, said = process.communicate(timeout=30)
     assert process.returncode == 4
     assert "SIGKILL" in said or "ended by" in said, said
+    assert state_of(run) == "failed"
+    wait_until_gone(run)
+
+
+def test_a_training_goes_on_without_the_process_that_forked_its_ranks(
+    start_cllm, workspace: Path, tiny_corpus: Path
+) -> None:
+    process = start_cllm("train", tiny_corpus, *SMALL, "--epochs=30", "--patience=0", "--threads=2", "--json")
+    run = wait_for_step(workspace, 3)
+    (nursery,) = (p for p in processes_of(run) if "nursery" in p.cmdline() and not p.name().startswith("cllm"))
+    nursery.kill()
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert json.loads(said.splitlines()[-1])["epochs"] == 30
+    assert state_of(run) == "done"
+    wait_until_gone(run)
+
+
+def test_a_rank_that_is_killed_after_the_process_that_forked_it_ends_the_run(
+    start_cllm, workspace: Path, tiny_corpus: Path
+) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG)
+    run = wait_for_step(workspace, 3)
+    ranks = rank_pids(run)
+    for other in processes_of(run):
+        if "nursery" in other.cmdline() and other.pid not in ranks:
+            other.kill()
+    os.kill(ranks[1], signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
     assert state_of(run) == "failed"
     wait_until_gone(run)
 

@@ -10,9 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from cllm.machine import processor_model
 from cllm.model import config
 from cllm.model.config import ModelConfig
 from cllm.storage import write_bytes
+from cllm.training.lifeline import Worker
 from cllm.training.plan import Plan
 
 MOST_BYTES = 512 << 20  # that the kernels of all shapes may take; one takes about 3 MB
@@ -147,13 +146,11 @@ class Precompiler:
     The file says "yes" once everything is in the cache, "no" when it cannot be compiled here.
     """
 
-    def __init__(
-        self, cache: KernelCache, outcome: Path, start: Callable[[Shape, Path], subprocess.Popen[bytes]]
-    ) -> None:
-        """`start` starts the process that compiles a shape into a directory, in a session of its own."""
+    def __init__(self, cache: KernelCache, outcome: Path, start: Callable[[Shape, Path], Worker]) -> None:
+        """`start` starts the process that compiles a shape into a directory; its `kill` ends those it has started."""
         self._cache, self._outcome, self._start = cache, outcome, start
         self._shape: Shape | None = None
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Worker | None = None
 
     def want(self, shape: Shape | None) -> None:
         """Have `shape` compiled if it is not; what is being compiled for another one is given up. None: nothing."""
@@ -183,8 +180,7 @@ class Precompiler:
     def kill(self) -> None:
         """End the process, if there is one, with those that it has started."""
         if self.process is not None:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
             self.process = None
 

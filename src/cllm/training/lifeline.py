@@ -1,17 +1,33 @@
-"""What workers are told by their environment; and lifelines: pipes by whose end a process learns that its parent is
-gone, however that died."""
+"""What a worker is to those who started it, and is told by its environment; and lifelines: pipes by whose end a process
+learns that its parent is gone, however that died."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from typing import Protocol
 
 VARIABLE = "CLLM_LIFELINE"
 RENDEZVOUS = "CLLM_RENDEZVOUS"  # the file through which ranks find each other
 COMPILED = "CLLM_COMPILED"  # the file that says whether the compiled model can be used
 SHAPE = "CLLM_SHAPE"  # what to compile, as JSON
 FROM_CHECKPOINT = "CLLM_FROM_CHECKPOINT"  # the file to continue from
+
+
+class Worker(Protocol):
+    """A process of a run."""
+
+    pid: int | None  # None: it is not there yet
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended; negative if a signal ended it."""
+
+    def wait(self) -> int:
+        """Its exit code, as soon as it has ended."""
+
+    def kill(self) -> None:
+        """End it, and those that it has started, at once."""
 
 
 def hang_on(with_group: bool = False) -> None:

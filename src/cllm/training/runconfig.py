@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,11 @@ from cllm.settings import TrainSettings, validated
 from cllm.storage import write_json
 from cllm.training.plan import Plan
 from cllm.workspace import RunDirectory, Workspace
+
+POLL_S = 0.02
+# What those who prepare and those who plan say to each other: bytes of the training files, size of the vocabulary, and
+# how many tokens there are when all is ready.
+TRAIN_BYTES, VOCABULARY, PREPARED = "train_bytes", "vocabulary", "prepared"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,25 @@ def plan_path(run: RunDirectory) -> Path:
 def foreseen_path(run: RunDirectory) -> Path:
     """Where the plan lies that a run will probably have, until it has one."""
     return run.data / "foreseen.json"
+
+
+def say(run: RunDirectory, name: str, number: int) -> None:
+    """Have other processes that prepare the run know a number."""
+    write_json(run.data / f"{name}.json", number)
+
+
+def heard(run: RunDirectory, name: str) -> int:
+    """The number that another process says, as soon as it does. Who cannot say it ends, and the supervisor this one."""
+    while True:
+        with contextlib.suppress(OSError, ValueError):
+            return int(json.loads((run.data / f"{name}.json").read_text()))
+        time.sleep(POLL_S)
+
+
+def forget_preparation(run: RunDirectory) -> None:
+    """Take away what processes of an earlier session of `run` said to each other before there was a plan."""
+    for path in (foreseen_path(run), *(run.data / f"{name}.json" for name in (TRAIN_BYTES, VOCABULARY, PREPARED))):
+        path.unlink(missing_ok=True)
 
 
 def save_foreseen(run: RunDirectory, plan: Plan) -> None:

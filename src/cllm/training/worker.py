@@ -1,16 +1,15 @@
-"""The processes of a run: `python -m cllm.training.worker prepare|rank|compile RUN`, started by `cllm.supervisor`.
+"""The processes of a run: `python -m cllm.training.worker JOB RUN`, started by `cllm.supervisor`.
 
-`prepare` makes data and plan and ends. `rank` trains; RANK, WORLD_SIZE and the rendezvous file come in its environment.
-It may be started before there is a plan, and waits for it. `compile` fills the cache of kernels for the ranks.
+`prepare` makes the data, `plan` the plan. `nursery` forks the others off, where it can. `rank` trains; RANK, WORLD_SIZE
+and the rendezvous file come in its environment. It may be started before there is a plan, and waits for it. `compile`
+fills the cache of kernels for the ranks.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -22,37 +21,56 @@ from cllm.errors import CllmError, NotEnoughMemory, RunNotFound
 from cllm.machine import cpp_compiler
 from cllm.prompts import main_language, prompts_for
 from cllm.runstore import RunStore
-from cllm.training import lifeline
+from cllm.training import lifeline, nursery
 from cllm.training.kernels import Shape
 from cllm.training.plan import Plan
-from cllm.training.runconfig import RunConfig, load_foreseen, load_plan, save_foreseen, save_plan
+from cllm.training.runconfig import (
+    POLL_S,
+    PREPARED,
+    TRAIN_BYTES,
+    VOCABULARY,
+    RunConfig,
+    heard,
+    load_foreseen,
+    load_plan,
+    save_foreseen,
+    save_plan,
+    say,
+)
 from cllm.training.shards import Shards, write_shards
 from cllm.workspace import RunDirectory
 
-POLL_S = 0.02
-
 
 def prepare(run: RunDirectory, store: RunStore) -> None:
-    """Corpus, tokenizer, shards and plan of a new run."""
+    """Corpus, tokenizer and shards of a new run; `plan` says in between how large the vocabulary shall be."""
+    config = RunConfig.load(run)
+
+    def vocabulary_for(train_bytes: int) -> int:
+        say(run, TRAIN_BYTES, train_bytes)
+        return heard(run, VOCABULARY)
+
+    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without, vocabulary_for)
+    say(run, PREPARED, 1)
+
+
+def plan(run: RunDirectory, store: RunStore) -> None:
+    """The plan of a new run, beside `prepare`: foreseen as soon as the text is there, made when the data are."""
     from cllm.training.planner import choose_vocabulary, foresee, plan_event, plan_run
 
     config = RunConfig.load(run)
-    if config.settings.minutes is not None:  # the planner will time models
-        threading.Thread(target=importlib.import_module, args=("cllm.model.transformer",), daemon=True).start()
-
-    def vocabulary_for(train_bytes: int) -> int:
-        """Looks ahead as well: with text and vocabulary the plan can be foreseen."""
-        vocabulary = config.settings.vocabulary or choose_vocabulary(config.settings, train_bytes, config.started)
-        foreseen = foresee(config.settings, train_bytes, vocabulary, config.started)
-        if foreseen is not None:
-            save_foreseen(run, foreseen)
-        return vocabulary
-
-    write_shards(run, config.paths, config.settings, config.stdlib, store, config.only, config.without, vocabulary_for)
+    if config.settings.minutes is not None:  # models will be timed
+        import cllm.model.transformer  # noqa: F401
+    train_bytes = heard(run, TRAIN_BYTES)
+    vocabulary = config.settings.vocabulary or choose_vocabulary(config.settings, train_bytes, config.started)
+    say(run, VOCABULARY, vocabulary)
+    foreseen = foresee(config.settings, train_bytes, vocabulary, config.started)
+    if foreseen is not None:
+        save_foreseen(run, foreseen)
+    heard(run, PREPARED)
     store.append(events.STAGE, {"stage": "planning", "done": 0, "total": 0})
-    plan = plan_run(config.settings, Shards.load(run), config.started)
-    save_plan(run, plan)
-    store.append(events.PLAN, plan_event(plan))
+    made = plan_run(config.settings, Shards.load(run), config.started)
+    save_plan(run, made)
+    store.append(events.PLAN, plan_event(made))
 
 
 def compile_ahead(run: RunDirectory, store: RunStore) -> None:
@@ -164,13 +182,21 @@ def run_guarded(work: Callable[[RunDirectory, RunStore], None], run: RunDirector
         return known.exit_code
 
 
+JOBS = {"prepare": prepare, "plan": plan, "rank": train, "compile": compile_ahead}
+
+
 def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what a Ctrl-C means
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     job, path = sys.argv[1:]
+    if job == "nursery":
+        forked = nursery.serve()
+        if forked is None:
+            return
+        job = forked
     lifeline.hang_on(with_group=job == "compile")
-    sys.exit(run_guarded({"prepare": prepare, "rank": train, "compile": compile_ahead}[job], RunDirectory(Path(path))))
+    sys.exit(run_guarded(JOBS[job], RunDirectory(Path(path))))
 
 
 if __name__ == "__main__":
