@@ -23,7 +23,8 @@ from benchmarks.quality_data import Prepared, prepared
 from benchmarks.quality_report import MAKERS, report
 from benchmarks.runs import FILE, kept_or_made, key_of
 from benchmarks.zpaq import INSTALL, conditional_zpaq_bytes
-from cllm.evaluation.compressors import conditional_ppmd_bytes, conditional_xz_bytes
+from cllm import ppmd
+from cllm.evaluation.compressors import conditional_xz_bytes
 
 
 def cllm_run(runs: Points, data: Prepared, minutes: float, seed: int, arguments: argparse.Namespace) -> None:
@@ -45,7 +46,7 @@ def as_point(run: Point) -> Point:
 
 def compressor_points(points: Points, data: Prepared, key: Point) -> None:
     """xz, PPMd and zpaq, each given the training files."""
-    programs = {"xz": conditional_xz_bytes, "ppmd": conditional_ppmd_bytes, "zpaq": conditional_zpaq_bytes}
+    programs = {"xz": conditional_xz_bytes, "ppmd": ppmd.conditional_bytes, "zpaq": conditional_zpaq_bytes}
     for maker, program in programs.items():
         if points.find(**key, maker=maker) is not None:
             continue

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import pyppmd
+from cllm import ppmd
 
 TRAINING_BYTES, HELD_OUT_BYTES = 2 << 20, 256 << 10  # that are looked at, at most
-_ORDER = 16
-_MEMORY = 64 * TRAINING_BYTES  # bytes: more than the model of so much code needs
 
 
 def ppmd_bits_per_byte(training: Iterable[bytes], held_out: Iterable[bytes]) -> float | None:
-    """Bits per byte of PPMd (variant I, order 16) for the texts `held_out` after the texts `training`.
+    """Bits per byte of PPMd for the texts `held_out` after the texts `training`.
 
     Only so many bytes of each are looked at. None if there is nothing held out, or too little memory.
     """
@@ -23,8 +21,6 @@ def ppmd_bits_per_byte(training: Iterable[bytes], held_out: Iterable[bytes]) -> 
     if not new:
         return None
     try:
-        encoder = pyppmd.Ppmd8Encoder(_ORDER, _MEMORY)
+        return 8 * ppmd.conditional_bytes(known, new) / len(new)
     except MemoryError:
         return None
-    encoder.encode(known)
-    return 8 * (len(encoder.encode(new)) + len(encoder.flush())) / len(new)

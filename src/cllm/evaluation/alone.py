@@ -3,8 +3,8 @@
 The state of an encoder cannot be copied, but a process can: after the training text it forks once for each file, and
 each child goes on from the same state. A process of its own, since one with threads should not fork.
 
-On standard input: a line of JSON with `order`, `memory` (bytes), `training` and `files` (lengths in bytes), then the
-training text and the files one after the other. On standard output: a JSON list of the compressed sizes.
+On standard input: a line of JSON with `training` and `files` (lengths in bytes), then the training text and the files
+one after the other. On standard output: a JSON list of the compressed sizes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import json
 import os
 import sys
 from typing import Any
+
+from cllm import ppmd
 
 
 def _size_in_child(encoder: Any, data: bytes) -> int:
@@ -34,11 +36,9 @@ def _size_in_child(encoder: Any, data: bytes) -> int:
 
 def main() -> None:
     """Entry point."""
-    import pyppmd
-
     stream = sys.stdin.buffer
     job = json.loads(stream.readline())
-    encoder = pyppmd.Ppmd8Encoder(job["order"], job["memory"])
+    encoder = ppmd.encoder(job["training"] + max(job["files"], default=0))
     encoder.encode(stream.read(job["training"]))
     ending = _size_in_child(encoder, b"")
     json.dump([_size_in_child(encoder, stream.read(length)) - ending for length in job["files"]], sys.stdout)

@@ -14,42 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
-import psutil
-import pyppmd
+from cllm import ppmd
+from cllm.machine import available_memory_bytes
 
-PPMD_ORDER = 16
-PPMD_MEMORY_PER_BYTE = 64  # bytes of model for each byte of text: more than it uses on code, so it never starts anew
-_PPMD_MIN, _PPMD_MAX = 16 << 20, (1 << 32) - (1 << 20)
 _XZ_MIN, _XZ_MAX = 1 << 16, 1536 << 20  # bounds of the dictionary
-_CHUNK = 1 << 20
 ZPAQ_MOST_S = 180.0
-
-
-def _chunks(data: bytes, stop: Event | None) -> Iterator[memoryview]:
-    """`data` in parts; fewer of them once `stop` is set, which spoils the result and is for when nobody wants it."""
-    view = memoryview(data)
-    for at in range(0, len(data), _CHUNK):
-        if stop is not None and stop.is_set():
-            return
-        yield view[at : at + _CHUNK]
-
-
-def _available_bytes() -> int:
-    return int(psutil.virtual_memory().available)
 
 
 def xz_bytes(*parts: bytes, stop: Event | None = None) -> int:
     """Size of `parts`, one after another, under `xz -9e` with a dictionary that holds all of it, as a raw stream."""
     # xz takes about eleven times its dictionary, and two of them run at once.
-    dictionary = max(_XZ_MIN, min(sum(map(len, parts)), _XZ_MAX, _available_bytes() // 32))
+    dictionary = max(_XZ_MIN, min(sum(map(len, parts)), _XZ_MAX, available_memory_bytes() // 32))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
     compressor = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
-    size = sum(len(compressor.compress(chunk)) for part in parts for chunk in _chunks(part, stop))
+    size = sum(len(compressor.compress(chunk)) for part in parts for chunk in ppmd.chunks(part, stop))
     return size + len(compressor.flush())
 
 
@@ -58,19 +41,6 @@ def conditional_xz_bytes(training: bytes, held_out: bytes, stop: Event | None = 
     with ThreadPoolExecutor(1) as pool:
         alone = pool.submit(xz_bytes, training, stop=stop)
         return xz_bytes(training, held_out, stop=stop) - alone.result()
-
-
-def conditional_ppmd_bytes(training: bytes, held_out: bytes, stop: Event | None = None) -> int:
-    """Bytes that PPMd (variant I, order 16) needs for `held_out` after `training`.
-
-    PPMd reads its text once, so one run gives both sizes; a few bytes in the range coder count as held-out.
-    """
-    wanted = max(_PPMD_MIN, PPMD_MEMORY_PER_BYTE * (len(training) + len(held_out)))
-    encoder = pyppmd.Ppmd8Encoder(PPMD_ORDER, min(wanted, _PPMD_MAX, max(_PPMD_MIN, _available_bytes() // 2)))
-    for chunk in _chunks(training, stop):
-        encoder.encode(chunk)
-    size: int = sum(len(encoder.encode(chunk)) for chunk in _chunks(held_out, stop)) + len(encoder.flush())
-    return size
 
 
 def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None] = lambda _: None) -> dict[str, int]:
@@ -82,7 +52,7 @@ def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None
     stop = Event()
     jobs: dict[str, Callable[[], int]] = {
         "xz": lambda: conditional_xz_bytes(training, held_out, stop),
-        "ppmd": lambda: conditional_ppmd_bytes(training, held_out, stop),
+        "ppmd": lambda: ppmd.conditional_bytes(training, held_out, stop),
         "xz_alone": lambda: xz_bytes(held_out, stop=stop),
     }
 
@@ -101,13 +71,7 @@ def run_compressors(training: bytes, held_out: bytes, done: Callable[[str], None
 
 def each_ppmd_bytes(training: bytes, files: Sequence[bytes]) -> list[int]:
     """Bytes that PPMd needs for each of `files` alone after `training`: nothing is learned from one for the next."""
-    wanted = max(_PPMD_MIN, PPMD_MEMORY_PER_BYTE * (len(training) + max(map(len, files), default=0)))
-    job = {
-        "order": PPMD_ORDER,
-        "memory": min(wanted, _PPMD_MAX, max(_PPMD_MIN, _available_bytes() // 2)),
-        "training": len(training),
-        "files": [len(f) for f in files],
-    }
+    job = {"training": len(training), "files": [len(f) for f in files]}
     command = [sys.executable, "-m", "cllm.evaluation.alone"]
     data = b"".join((json.dumps(job).encode(), b"\n", training, *files))
     found: list[int] = json.loads(subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout)

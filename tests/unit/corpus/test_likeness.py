@@ -8,7 +8,6 @@ import pytest
 
 from cllm.corpus import likeness
 from cllm.corpus.likeness import ppmd_bits_per_byte
-from cllm.evaluation.compressors import conditional_ppmd_bytes
 
 LINES = [f"    value_{number} = compute({number * 37 % 101}, name='{number * 61 % 997}')\n" for number in range(400)]
 TRAINING = [line.encode() for line in LINES[:350]]
@@ -24,12 +23,6 @@ def test_what_was_read_before_costs_little_what_is_alike_more_and_noise_most() -
     assert again < 0.7 * alike
     assert alike < 3
     assert other > 7
-
-
-def test_it_is_the_figure_of_the_evaluation() -> None:
-    training, held_out = b"\n".join(TRAINING), "".join(LINES[350:]).encode()
-    expected = 8 * conditional_ppmd_bytes(training, held_out) / len(held_out)
-    assert ppmd_bits_per_byte(TRAINING, [held_out]) == pytest.approx(expected, rel=0.01)
 
 
 def test_nothing_held_out_is_no_figure_and_little_text_is_no_error() -> None:

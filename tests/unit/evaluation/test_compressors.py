@@ -11,6 +11,7 @@ from pathlib import Path
 import pyppmd
 import pytest
 
+from cllm import ppmd
 from cllm.evaluation import compressors
 
 
@@ -25,7 +26,7 @@ def text(seed: int, lines: int = 400) -> bytes:
 TRAINING = text(1)
 
 
-@pytest.mark.parametrize("size", [compressors.conditional_xz_bytes, compressors.conditional_ppmd_bytes])
+@pytest.mark.parametrize("size", [compressors.conditional_xz_bytes, ppmd.conditional_bytes])
 def test_what_was_in_the_training_text_is_nearly_free(size: object) -> None:
     assert callable(size)
     assert size(TRAINING, TRAINING) < len(TRAINING) / 50
@@ -36,14 +37,11 @@ def test_what_was_in_the_training_text_is_nearly_free(size: object) -> None:
 
 def test_ppmd_in_one_run_is_the_difference_of_two() -> None:
     def whole(data: bytes) -> int:
-        encoder = pyppmd.Ppmd8Encoder(compressors.PPMD_ORDER, 16 << 20)
+        encoder = pyppmd.Ppmd8Encoder(ppmd.ORDER, 16 << 20)
         return len(encoder.encode(data)) + len(encoder.flush())
 
     held_out = text(2)
-    assert (
-        abs(compressors.conditional_ppmd_bytes(TRAINING, held_out) - (whole(TRAINING + held_out) - whole(TRAINING)))
-        <= 10
-    )
+    assert abs(ppmd.conditional_bytes(TRAINING, held_out) - (whole(TRAINING + held_out) - whole(TRAINING))) <= 10
 
 
 def test_the_dictionary_of_xz_holds_everything() -> None:
@@ -59,7 +57,7 @@ def test_all_of_them_side_by_side() -> None:
     found = compressors.run_compressors(TRAINING, held_out, done.append)
     assert sorted(done) == sorted(found) == ["ppmd", "xz", "xz_alone"]
     assert found["xz"] == compressors.conditional_xz_bytes(TRAINING, held_out)
-    assert found["ppmd"] == compressors.conditional_ppmd_bytes(TRAINING, held_out)
+    assert found["ppmd"] == ppmd.conditional_bytes(TRAINING, held_out)
     assert found["xz_alone"] == compressors.xz_bytes(held_out)
 
 
@@ -67,7 +65,7 @@ def test_each_file_alone_is_what_a_run_for_it_alone_gives() -> None:
     training = b"".join(b"int f%d(int x) { return x + %d; }\n" % (n, n) for n in range(300))
     files = [b"int g(int x) { return x * 2; }\n" * 3, b"", b"completely different \xe2\x82\xac text\n" * 5]
     for size, file in zip(compressors.each_ppmd_bytes(training, files), files, strict=True):
-        assert abs(size - compressors.conditional_ppmd_bytes(training, file)) <= 8  # of the range coder's last bytes
+        assert abs(size - ppmd.conditional_bytes(training, file)) <= 8  # of the range coder's last bytes
         assert size <= len(file)
 
 
