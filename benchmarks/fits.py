@@ -1,8 +1,8 @@
 """The planner's law (`cllm.training.expected`), fitted to trials of `benchmarks.recipe` and to whole runs.
 
-    python -m benchmarks.recipe --work 6 --variants "2x128,3x128,4x192"     # and others: trials are kept
-    python -m benchmarks.grid --minutes 5,20                                # whole runs are kept, too
-    python -m benchmarks.fits                                               # fits both, and shows how well
+    python -m benchmarks.fits                                               # fits what is kept in benchmarks/law
+    python -m benchmarks.recipe --work 6 --variants "2x128,3x128,4x192"     # more trials, for the next fit
+    python -m benchmarks.grid --minutes 5,20                                # and more whole runs
 
 What the law is for is the choice between models that could be had in the same time. So what counts most are differences
 between trainings of one corpus in equal time, or by equal operations; next, that a corpus, or a share of its documents,
@@ -32,6 +32,8 @@ from cllm.model.config import config_for
 from cllm.training.expected import CONTEXT, FITTED, TYPICAL, Law, bytes_per_token
 from cllm.training.plan import most_passes
 
+KEPT = Path(__file__).parent / "law"  # trials and runs that stay with the code
+TRIALS = "recipe_trials.json"
 KEY = re.compile(r"(\w+) \| (\w+) \| ([\d.]+)e12(?: \| ([\d.]+) of the documents)? \| (.+?) \| (\d+)(?: \| fast)?")
 PLAIN = {"size", "vocabulary"}
 PLANNED = PLAIN | {"context", "batch", "dropout", "weight_decay", "renaming"}  # what the planner sets
@@ -39,7 +41,7 @@ LEAST_CONTEXT = 1024  # of what the planner sets in a limited time
 LEAST_SHARE = 0.05  # of a corpus' documents; below, too few files are left to speak for it
 RUN, TRIAL, OLD = 6.0, 1.0, 0.3  # what a whole run, a trial with the planner's windows and one with others count
 ACROSS, MEAN = 0.1, 0.1  # what it counts that a corpus is always off by as much, and that the corpora's mean is right
-STARTS, TRIES = 4, 4000  # of the search; and how many changes it tries in each
+STARTS, TRIES = 4, 12000  # of the search; and how many changes it tries in each
 FIXED = {"like", "rare", "long"}  # of corpus and vocabulary, of which few of these tell: docs/planner.md
 
 
@@ -177,10 +179,13 @@ def fit(trials: Sequence[Trial], start: Law, seed: int = 0) -> Law:
 def main() -> None:
     """Fit, and write the constants and the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fits", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("artefacts/benchmarks"), help="default %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("artefacts/benchmarks"), help="what is there counts, too; default %(default)s"
+    )
     options = parser.parse_args()
-    kept = options.out / "recipe_trials.json"
-    trials = [*(trials_in(kept) if kept.is_file() else []), *runs_in(options.out / FILE)]
+    places = [KEPT, options.out]
+    trials = [trial for place in places if (place / TRIALS).is_file() for trial in trials_in(place / TRIALS)]
+    trials += [run for place in places for run in runs_in(place / FILE)]
     if len({t.group for t in trials}) == len(trials):
         parser.error(f"{options.out}: no two trainings to compare; benchmarks.recipe and benchmarks.grid make them")
     law = fit(trials, FITTED)

@@ -19,7 +19,7 @@ from cllm.workspace import Workspace
 
 FILE = "runs.json"
 PLANNED = (  # what is kept of a plan
-    "size", "vocabulary", "context", "batch_size", "precision", "compile", "dropout", "renaming",
+    "size", "vocabulary", "context", "batch_size", "precision", "compile", "dropout", "weight_decay", "renaming",
     "expected_bits_per_byte",
 )  # fmt: skip
 

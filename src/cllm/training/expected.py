@@ -25,16 +25,16 @@ def bytes_per_token(vocabulary: int) -> float:
 class Law:
     """Bits per byte by what goes into a training; what is fitted are its constants, all above 0."""
 
-    least: float = 0.1517  # bits per byte that no training goes below
-    weights: float = 0.0424  # what too few weights cost: of millions, in the layers
-    weights_power: float = 0.9433
-    wide: float = 1.901  # power of the width from 128 on: so much more a weight in a wide layer is worth
+    least: float = 0.1804  # bits per byte that no training goes below
+    weights: float = 0.04613  # what too few weights cost: of millions, in the layers
+    weights_power: float = 0.7532
+    wide: float = 0.617  # power of the width from 128 on: so much more a weight in a wide layer is worth
     text: float = 1.103  # what too little text costs: of million bytes
-    text_power: float = 0.1028
-    head_start: float = 0.00127  # million bytes that the start from counts is worth
-    repeats: float = 5.612  # passes after the first that are worth as much as new text, if all were counted at once
+    text_power: float = 0.1066
+    head_start: float = 0.00171  # million bytes that the start from counts is worth
+    repeats: float = 1.814  # passes after the first that are worth as much as new text, if all were counted at once
     rare: float = 1.382  # million tokens after which half of what can be learnt of a vocabulary of 1000 is
-    deep: float = 0.5733  # and million tokens for each layer: depth is learnt later than width
+    deep: float = 0.1906  # and million tokens for each layer: depth is learnt later than width
     long: float = 0.3167  # power of the vocabulary: the shorter its tokens, the less of a file a context holds
     like: float = 0.69  # power of what PPMd makes of the held-out files: how much of them is like the training files
 

@@ -39,9 +39,10 @@ class Regularisation(NamedTuple):
     renaming: float
 
 
-LITTLE, MUCH, MOST = Regularisation(0.0, 0.1, 0.0), Regularisation(0.1, 1.0, 0.0), Regularisation(0.2, 1.0, 0.0)
+LITTLE, SOME = Regularisation(0.0, 0.1, 0.0), Regularisation(0.05, 0.1, 0.0)
+MUCH, MOST = Regularisation(0.1, 0.3, 0.0), Regularisation(0.2, 1.0, 0.0)
 # By what could be learnt by heart: the square of the passes, times weights for each training token (docs/planner.md).
-MUCH_FROM, MOST_FROM = 100.0, 400.0
+FROM = ((1000.0, MOST), (150.0, MUCH), (50.0, SOME), (0.0, LITTLE))
 RENAMING, LEAST_RENAMING, MOST_RENAMING = 1 / 400, 0.03, 0.5  # share of the names, for each of these; less is none
 MOST_BY_HEART = 3000.0  # from there on, more passes only make a network worse
 
@@ -291,7 +292,7 @@ def regularisation_for(passes: float, weights_per_token: float) -> Regularisatio
     """
     by_heart = passes**2 * weights_per_token
     names = round(min(MOST_RENAMING, by_heart * RENAMING), 2)
-    fitting = MOST if by_heart > MOST_FROM else MUCH if by_heart > MUCH_FROM else LITTLE
+    fitting = next(fitting for least, fitting in FROM if by_heart >= least)
     return fitting._replace(renaming=names if names >= LEAST_RENAMING else 0.0)
 
 

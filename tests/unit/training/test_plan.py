@@ -13,6 +13,7 @@ from cllm.training.plan import (
     MOST,
     MUCH,
     SHORT_CONTEXT,
+    SOME,
     Data,
     Machine,
     Plan,
@@ -157,9 +158,9 @@ def test_compiling_is_what_a_person_says_if_they_say_it() -> None:
 def test_regularised_is_what_the_weights_could_hold_the_more_the_more_often_it_is_seen() -> None:
     assert regularisation_for(1, 0.5) == regularisation_for(4, 0.5) == regularisation_for(2, 2) == LITTLE
     assert regularisation_for(6, 0.5) == regularisation_for(3, 2) == LITTLE._replace(renaming=0.04)
-    assert regularisation_for(6, 2) == LITTLE._replace(renaming=0.18)
-    assert regularisation_for(11, 1) == MUCH._replace(renaming=0.3)
-    assert regularisation_for(11, 4) == regularisation_for(60, 10) == MOST._replace(renaming=0.5)
+    assert regularisation_for(6, 2) == SOME._replace(renaming=0.18)
+    assert regularisation_for(13, 1) == MUCH._replace(renaming=0.42)
+    assert regularisation_for(16, 4) == regularisation_for(60, 10) == MOST._replace(renaming=0.5)
 
 
 def test_a_network_gains_by_fewer_passes_the_more_of_the_data_it_could_hold() -> None:

@@ -17,7 +17,7 @@ from cllm.tokenizer import suggested_vocabulary
 from cllm.training import planner
 from cllm.training.expected import TYPICAL, expected_bits
 from cllm.training.kernels import KernelCache, Shape, cache_directory
-from cllm.training.plan import LITTLE, MOST, MOST_RENAMING, MUCH, Data, most_passes
+from cllm.training.plan import LITTLE, MOST, MOST_RENAMING, MUCH, SOME, Data, most_passes
 from cllm.training.planner import (
     CANDIDATES,
     Choice,
@@ -166,7 +166,8 @@ def test_what_could_be_learnt_by_heart_is_regularised_unless_the_settings_say_ho
     dropout, weight_decay, renaming = asked(14, size="2x128")
     assert (dropout, weight_decay) == LITTLE[:2] and 0 < renaming < 0.2
     dropout, weight_decay, renaming = asked(30, size="3x128")
-    assert (dropout, weight_decay) == MUCH[:2] and 0.2 < renaming < 0.5
+    assert (dropout, weight_decay) == SOME[:2] and 0.2 < renaming < 0.5
+    assert asked(45, size="3x128")[:2] == MUCH[:2]
     assert asked(None, epochs=10)[:2] == MUCH[:2]
     assert asked(None, epochs=2) == LITTLE
     assert asked(20, dropout=0.0, weight_decay=0.2, renaming=0.3) == (0.0, 0.2, 0.3)
