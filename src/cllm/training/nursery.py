@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "CLLM_NURSERY"  # in the environment: the descriptor of the connection
-POLL_S = 0.02
+POLL_S = 0.05
 AT_ONCE = ("torch", "cllm.model.transformer", "cllm.training.planner")  # is imported before anybody asks
 JOBS = {
     "plan": AT_ONCE,

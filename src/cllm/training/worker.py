@@ -62,10 +62,10 @@ def plan(run: RunDirectory, store: RunStore) -> None:
         import cllm.model.transformer  # noqa: F401
     train_bytes = heard(run, TRAIN_BYTES)
     vocabulary = config.settings.vocabulary or choose_vocabulary(config.settings, train_bytes, config.started)
-    say(run, VOCABULARY, vocabulary)
     foreseen = foresee(config.settings, train_bytes, vocabulary, config.started)
     if foreseen is not None:
         save_foreseen(run, foreseen)
+    say(run, VOCABULARY, vocabulary)  # not before: what is timed would share the processor with the tokenizer
     heard(run, PREPARED)
     store.append(events.STAGE, {"stage": "planning", "done": 0, "total": 0})
     made = plan_run(config.settings, Shards.load(run), config.started)
