@@ -220,20 +220,22 @@ def cpp_compiler() -> Compiler | None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "test.cpp").write_text(_COMPILER_TEST)
-        if not _compiles(command, directory):
+        openmp = "-fopenmp"
+        # Only compiled: an extension takes the interpreter's functions from the process that loads it.
+        headers = ("-DWITH_PYTHON", f"-I{sysconfig.get_path('include')}")
+        everything = _compiles(command, directory, openmp, *headers)
+        if not everything and not _compiles(command, directory):
             return None
-        headers = f"-I{sysconfig.get_path('include')}"
         return Compiler(
             command=command,
             version=_output(command, "--version").partition("\n")[0],
-            openmp=_compiles(command, directory, "-fopenmp"),
-            # Only compiled: an extension takes the interpreter's functions from the process that loads it.
-            python_headers=_compiles(command, directory, "-DWITH_PYTHON", headers),
+            openmp=everything or _compiles(command, directory, openmp),
+            python_headers=everything or _compiles(command, directory, *headers),
         )
 
 
 def has_cpp_compiler() -> bool:
-    """Whether torch.compile can make its kernels here. Compiles three tiny programs the first time (about a second)."""
+    """Whether torch.compile can make its kernels here. Compiles a tiny program the first time, or three (up to a second)."""
     compiler = cpp_compiler()
     # On macOS torch brings OpenMP along; the compiler there has none.
     return compiler is not None and compiler.python_headers and (compiler.openmp or _MACOS)
