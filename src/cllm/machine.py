@@ -235,7 +235,7 @@ def cpp_compiler() -> Compiler | None:
 
 
 def has_cpp_compiler() -> bool:
-    """Whether torch.compile can make its kernels here. Compiles a tiny program the first time, or three (up to a second)."""
+    """Whether torch.compile can make its kernels here. The first time tiny programs are compiled (up to a second)."""
     compiler = cpp_compiler()
     # On macOS torch brings OpenMP along; the compiler there has none.
     return compiler is not None and compiler.python_headers and (compiler.openmp or _MACOS)
