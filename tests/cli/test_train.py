@@ -9,6 +9,8 @@ import pytest
 
 from cllm import container
 from cllm.training.loop import CHECKPOINTS_APART, VALIDATIONS_APART
+from cllm.training.runconfig import VOCABULARY, foreseen_path
+from cllm.workspace import Workspace
 from tests.conftest import TinyRun
 from tests.training import SMALL, events_of, result_of
 
@@ -156,7 +158,11 @@ def test_a_small_corpus_ends_before_its_time_and_is_not_validated_all_the_time(r
     assert sum(e["event"] == "checkpoint" and e["kind"] == "epoch" for e in events) <= 1 / CHECKPOINTS_APART + 1
 
 
-def test_a_time_limit_is_kept(run_cllm, tiny_corpus: Path) -> None:
+def test_a_time_limit_is_kept(run_cllm, workspace: Path, tiny_corpus: Path) -> None:
     result = result_of(run_cllm("train", tiny_corpus, *SMALL, "--minutes=1", "--epochs=10000", "--json"))
+    run = Workspace(workspace).run()
+    # Models are timed before the tokenizer is learned, which would take the processor from them.
+    assert foreseen_path(run).stat().st_mtime <= (run.data / f"{VOCABULARY}.json").stat().st_mtime
+    assert (run.data / f"{VOCABULARY}.json").stat().st_mtime < run.tokenizer.stat().st_mtime
     assert result["seconds"] <= 61.8
     assert result["stopped_early"] or result["seconds"] >= 54

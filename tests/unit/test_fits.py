@@ -11,6 +11,7 @@ import pytest
 from benchmarks import fits
 from benchmarks.fits import RUN, Trial, errors_of, fit, runs_in, trials_in
 from benchmarks.recipe import changes
+from benchmarks.runs import FILE
 from cllm.model.config import config_for
 from cllm.training.expected import FITTED, TYPICAL, bytes_per_token, expected_bits
 
@@ -123,3 +124,11 @@ def test_variants_can_be_joined() -> None:
     for unknown in ("vocabulary many", "batch 1.5", "luck 3", "tied 1"):
         with pytest.raises(KeyError, match=unknown):
             changes(f"2x128 + {unknown}")
+
+
+def test_the_law_is_that_of_the_trials_which_stay_with_the_code() -> None:
+    trials = [*trials_in(fits.KEPT / fits.TRIALS), *runs_in(fits.KEPT / FILE)]
+    assert {trial.corpus for trial in trials} == {"glibc", "stdlib"}
+    errors = errors_of(FITTED, trials)
+    assert errors.within < 0.007 and errors.across < 0.02 and abs(errors.mean) < 0.005
+    assert errors_of(replace(FITTED, wide=2 * FITTED.wide), trials).loss > errors.loss

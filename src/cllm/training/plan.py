@@ -42,7 +42,7 @@ class Regularisation(NamedTuple):
 LITTLE, SOME = Regularisation(0.0, 0.1, 0.0), Regularisation(0.05, 0.1, 0.0)
 MUCH, MOST = Regularisation(0.1, 0.3, 0.0), Regularisation(0.2, 1.0, 0.0)
 # By what could be learnt by heart: the square of the passes, times weights for each training token (docs/planner.md).
-FROM = ((1000.0, MOST), (150.0, MUCH), (50.0, SOME), (0.0, LITTLE))
+FROM = ((1500.0, MOST), (150.0, MUCH), (50.0, SOME), (0.0, LITTLE))
 RENAMING, LEAST_RENAMING, MOST_RENAMING = 1 / 400, 0.03, 0.5  # share of the names, for each of these; less is none
 MOST_BY_HEART = 3000.0  # from there on, more passes only make a network worse
 

@@ -160,7 +160,8 @@ def test_regularised_is_what_the_weights_could_hold_the_more_the_more_often_it_i
     assert regularisation_for(6, 0.5) == regularisation_for(3, 2) == LITTLE._replace(renaming=0.04)
     assert regularisation_for(6, 2) == SOME._replace(renaming=0.18)
     assert regularisation_for(13, 1) == MUCH._replace(renaming=0.42)
-    assert regularisation_for(16, 4) == regularisation_for(60, 10) == MOST._replace(renaming=0.5)
+    assert regularisation_for(16, 4) == MUCH._replace(renaming=0.5)
+    assert regularisation_for(20, 4) == regularisation_for(60, 10) == MOST._replace(renaming=0.5)
 
 
 def test_a_network_gains_by_fewer_passes_the_more_of_the_data_it_could_hold() -> None:
