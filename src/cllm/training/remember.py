@@ -25,7 +25,7 @@ from cllm.workspace import RunDirectory
 MOST_TOKENS, LEAST_TOKENS = 80_000, 2_000  # of the validation split, for the gates
 SHARE = 0.05  # of a run's time that it should take
 MOST_SHARE = 0.15  # that it may take where this cannot be: then it is an index of a part of the files
-FIT_S = 3e-4  # a token of the validation files; from above
+FIT_S = 2e-4  # a token of the validation files; from above
 OVERHEAD_S = 1.0
 _MEASURED, _SLOWER = 100_000, 1.6  # tokens of the index that the machine is measured by; how much slower large ones are
 READING = 2.7  # how much longer a token takes than in a validation: windows overlap, whole distributions are looked at
