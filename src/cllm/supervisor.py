@@ -39,7 +39,7 @@ from cllm.training.kernels import KernelCache, Precompiler, Shape, cache_directo
 from cllm.training.lifeline import Worker
 from cllm.training.plan import Plan
 from cllm.training.runconfig import foreseen_path, forget_preparation, load_foreseen, load_plan
-from cllm.training.workers import Workers, compiler_environment, rank_environment
+from cllm.training.workers import UNKNOWN, Workers, compiler_environment, rank_environment
 from cllm.workspace import RunDirectory
 
 DETACH = b"d"
@@ -195,7 +195,7 @@ class Supervisor:
         told = 0
         while True:
             meanwhile()
-            codes = [child.poll() for child in self._children]
+            codes = [self._code(child) for child in self._children]
             if all(code == 0 for code in codes):
                 self._children.clear()
                 return None
@@ -213,6 +213,14 @@ class Supervisor:
                 self._store.send("stop")
             self._tell_usage()
             time.sleep(POLL_S)
+
+    def _code(self, child: Worker) -> int | None:
+        """Exit code of a worker. One of which it is not known has ended well if what it was for is there."""
+        code = child.poll()
+        if code != UNKNOWN:
+            return code
+        done = load_plan(self._run) if self._job == "prepare" else self._since_begun(events.SUMMARY)
+        return code if done is None else 0
 
     def _is_stepping(self) -> bool:
         return self._since_begun(events.STEP) is not None

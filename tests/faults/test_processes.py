@@ -45,13 +45,13 @@ def test_a_killed_rank_ends_the_run_with_a_reason(start_cllm, workspace: Path, t
 def test_a_training_goes_on_without_the_process_that_forked_its_ranks(
     start_cllm, workspace: Path, tiny_corpus: Path
 ) -> None:
-    process = start_cllm("train", tiny_corpus, *SMALL, "--epochs=30", "--patience=0", "--threads=2", "--json")
+    process = start_cllm("train", tiny_corpus, *SMALL, "--epochs=8", "--patience=0", "--threads=2", "--json")
     run = wait_for_step(workspace, 3)
     (nursery,) = (p for p in processes_of(run) if "nursery" in p.cmdline() and not p.name().startswith("cllm"))
     nursery.kill()
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert json.loads(said.splitlines()[-1])["epochs"] == 30
+    assert json.loads(said.splitlines()[-1])["epochs"] == 8
     assert state_of(run) == "done"
     wait_until_gone(run)
 

@@ -26,7 +26,7 @@ from cllm.workspace import RunDirectory
 
 POLL_S = 0.01
 NEVER_BEGUN = 1  # exit code of a worker that nobody can fork off any more
-UNKNOWN = 0  # of one whose parent is gone: it is judged by what it has left
+UNKNOWN = 255  # of one whose parent is gone: it is judged by what it has left
 ENVIRONMENT = {
     "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # ranks of one machine talk over loopback only
     "OMP_NUM_THREADS": "1",  # a rank of several threads says so to torch
