@@ -186,8 +186,6 @@ def main() -> None:
     places = [KEPT, options.out]
     trials = [trial for place in places if (place / TRIALS).is_file() for trial in trials_in(place / TRIALS)]
     trials += [run for place in places for run in runs_in(place / FILE)]
-    if len({t.group for t in trials}) == len(trials):
-        parser.error(f"{options.out}: no two trainings to compare; benchmarks.recipe and benchmarks.grid make them")
     law = fit(trials, FITTED)
     rows = [
         [

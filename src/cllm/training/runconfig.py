@@ -18,7 +18,7 @@ from cllm.workspace import RunDirectory, Workspace
 
 POLL_S = 0.02
 # What those who prepare and those who plan say to each other: bytes of the training files, size of the vocabulary, and
-# how many tokens there are when all is ready.
+# 1 when all is ready.
 TRAIN_BYTES, VOCABULARY, PREPARED = "train_bytes", "vocabulary", "prepared"
 
 
