@@ -179,11 +179,15 @@ class Supervisor:
         self._precompiler.poll()
 
     def _ranks_for(self, plan: Plan, scratch: Path) -> list[Worker]:
-        """The ranks that were started early, if they are what `plan` needs; else new ones."""
+        """The ranks that were started early, if they are what `plan` needs; else new ones.
+
+        They may have been training since the plan was written, before its process was gone: then what has happened to
+        them since is for `_wait` to see, and no reason to begin again.
+        """
         early, self._early = self._early, []
         seen = self._foreseen
         fits = seen is not None and (seen.ranks, seen.threads_per_rank) == (plan.ranks, plan.threads_per_rank)
-        if fits and all(rank.poll() is None for rank in early):
+        if fits and (self._is_stepping() or all(rank.poll() is None for rank in early)):
             return early
         for rank in early:
             rank.kill()

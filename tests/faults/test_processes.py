@@ -13,6 +13,7 @@ import pytest
 
 from cllm.memory.store import load_memory
 from cllm.runstate import state_of, supervisor
+from cllm.training.runconfig import load_plan
 from tests.training import (
     SMALL,
     processes_of,
@@ -70,6 +71,24 @@ def test_a_rank_that_is_killed_after_the_process_that_forked_it_ends_the_run(
     assert process.returncode != 0
     assert state_of(run) == "failed"
     wait_until_gone(run)
+
+
+def test_a_rank_that_is_killed_while_the_planning_process_ends_ends_the_run(
+    start_cllm, workspace: Path, tiny_corpus: Path
+) -> None:
+    process = start_cllm("train", tiny_corpus, *LONG)
+    run = wait_for_stage(workspace, "planning")
+    (planner,) = workers_of(run, "plan")
+    while load_plan(run) is None:
+        time.sleep(0.001)
+    planner.suspend()
+    wait_for_step(workspace, 3)
+    os.kill(rank_pids(run)[1], signal.SIGKILL)
+    time.sleep(0.5)  # for the supervisor to see both at once
+    planner.resume()
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert state_of(run) == "failed"
 
 
 def test_a_killed_supervisor_takes_its_ranks_along(start_cllm, run_cllm, workspace: Path, tiny_corpus: Path) -> None:

@@ -69,8 +69,8 @@ def plan(run: RunDirectory, store: RunStore) -> None:
     heard(run, PREPARED)
     store.append(events.STAGE, {"stage": "planning", "done": 0, "total": 0})
     made = plan_run(config.settings, Shards.load(run), config.started)
-    save_plan(run, made)
     store.append(events.PLAN, plan_event(made))
+    save_plan(run, made)  # for which the ranks wait
 
 
 def compile_ahead(run: RunDirectory, store: RunStore) -> None:
