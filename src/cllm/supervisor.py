@@ -47,6 +47,7 @@ POLL_S = 0.05
 OUTCOME = "compiled"  # the name of the file that says whether the kernels are ready
 USAGE_EVERY_S = 2.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+MEMORY_HINT = " (the system may have run out of memory)"
 GRACE_S = 3.0  # for the other ranks to tell their error after one has ended
 
 
@@ -232,7 +233,7 @@ class Supervisor:
     def _failure(self) -> Ending:
         """A worker has ended badly: the cause may be in another one, so give that a moment to say so."""
         until = time.monotonic() + GRACE_S
-        first = next((i, c) for i, c in enumerate(child.poll() for child in self._children) if c not in (None, 0))
+        first = next((i, c) for i, c in enumerate(map(self._code, self._children)) if c not in (None, 0))
         while (
             time.monotonic() < until
             and (error := self._error()) is None
@@ -246,9 +247,12 @@ class Supervisor:
         number, code = first
         if code == StorageFull.exit_code:
             return Ending("failed", full_disk_text(self._run), code)
+        if code == UNKNOWN:
+            text = f"{self._name(number)} is gone, and the process that had started it too: see {self._run.log}"
+            return Ending("failed", f"{text}{MEMORY_HINT}", TrainingFailed.exit_code)
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
+            hint = MEMORY_HINT if -code == signal.SIGKILL else ""
             return Ending("failed", f"{self._name(number)} was ended by {name}{hint}", TrainingFailed.exit_code)
         return Ending(
             "failed",
