@@ -88,8 +88,9 @@ def test_a_rank_that_is_killed_while_the_planning_process_ends_ends_the_run(
     time.sleep(0.5)  # for the supervisor to see both at once
     planner.resume()
     process.communicate(timeout=30)
-    assert process.returncode != 0
+    assert process.returncode == 4
     assert state_of(run) == "failed"
+    wait_until_gone(run)
 
 
 def test_a_killed_supervisor_takes_its_ranks_along(start_cllm, run_cllm, workspace: Path, tiny_corpus: Path) -> None:
